@@ -1,0 +1,77 @@
+"""From a request and the generator's candidates to the list that is published.
+
+The same function serves the live agent and offline replay, so a replayed log gives the same lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agents.hints.bundle import Bundle
+from agents.hints.filters import filter_candidates
+from agents.hints.generator import Candidate
+from agents.hints.ranking import explain
+from streams.hint_list import Hint, HintList, list_id_of
+from streams.hint_request import HintRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A list and what the filters took out of it, by reason."""
+
+    hints: HintList
+    dropped: dict[str, int]
+
+
+def compose(
+    requests: Sequence[HintRequest],
+    bundle: Bundle,
+    *,
+    generated_at_ms: int,
+    denied: frozenset[str] = frozenset(),
+) -> list[Composed]:
+    """Generate, filter, rank and explain one list per request, in one batch.
+
+    `generated_at_ms`: wall clock, for expiry and metrics only; nothing is decided by it.
+    """
+    return [
+        _composed(request, candidates, bundle, generated_at_ms, denied)
+        for request, candidates in zip(requests, bundle.generator.generate(requests), strict=True)
+    ]
+
+
+def _composed(
+    request: HintRequest,
+    candidates: list[Candidate],
+    bundle: Bundle,
+    generated_at_ms: int,
+    denied: frozenset[str],
+) -> Composed:
+    kept, dropped = filter_candidates(candidates, request, denied)
+    if bundle.ranker is not None:
+        kept = bundle.ranker.order(kept, request, bundle.encoder)
+    version = str(request.version)
+    hints = HintList(
+        version=version,
+        list_id=list_id_of(request.user, version),
+        user=request.user,
+        as_of=request.version.as_of_ms,
+        generated_at=generated_at_ms,
+        reason=request.reason,
+        drift=round(request.drift, 4),
+        trigger=request.trigger,
+        bundle=bundle.name,
+        application=request.application,
+        locale=request.locale,
+        hints=tuple(
+            Hint(
+                query=candidate.query,
+                score=round(candidate.score, 4),
+                source="direct",
+                why=explain(candidate.query, request, bundle.encoder),
+            )
+            for candidate in kept
+        ),
+    )
+    return Composed(hints, dropped)

@@ -1,0 +1,162 @@
+"""The session agent: behaviour events in, session state and hint requests out.
+
+A binding: every decision is made in `step`, `refresh`, `interest` and `window`. No exception leaves the
+agent, since Faust acknowledges and loses an event whose agent raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+import structlog
+from faust import StreamT
+from faust.types import EventT
+
+from agents.session.due import DueList
+from agents.session.state import SessionState, decode_state, encode_state
+from agents.session.step import Outcome, Rules, Step, apply_due, apply_event
+from streams.app import RAW, NearlineApp
+from streams.dead_letters import headers_of, set_aside, source_of
+from streams.errors import CodecError, EventDecodeError
+from streams.hint_request import encode_request
+from streams.metrics import Metrics
+from streams.records import decode_event
+from streams.settings import Settings
+from streams.topics import SESSION_TABLE, Topics
+
+log = structlog.get_logger("session")
+DUE_EVERY_S: Final = 0.25
+STATES_PER_TURN: Final = 500
+
+
+@dataclass(slots=True)
+class SessionAgent:
+    """State and hands of the agent: the table, the topics it writes, what is due."""
+
+    app: NearlineApp
+    settings: Settings
+    rules: Rules
+    metrics: Metrics
+    due: DueList = field(default_factory=DueList)
+    table: Any = None
+    requests: Any = None
+    due_topic: Any = None
+    dead_letters: Any = None
+
+    def attach(self) -> None:
+        """Declare table, topics, agents and the timer on the app."""
+        topics, partitions = Topics.of(self.settings), self.settings.partitions
+        events = self.app.topic(topics.events, partitions=partitions, **RAW)
+        self.requests = self.app.topic(topics.requests, partitions=partitions, **RAW)
+        self.due_topic = self.app.topic(topics.due, partitions=partitions, **RAW)
+        self.dead_letters = self.app.topic(topics.dead_letters, partitions=partitions, **RAW)
+        self.table = self.app.Table(SESSION_TABLE, partitions=partitions, key_type=bytes, value_type=bytes)
+        self.app.agent(events, name="session")(self._events)
+        self.app.agent(self.due_topic, name="session-due")(self._dues)
+        self.app.timer(DUE_EVERY_S, name="session-due-timer")(self._send_due)
+        self.app.on_ready = self._on_ready
+
+    async def _events(self, stream: StreamT[bytes]) -> None:
+        async for event in stream.events():
+            try:
+                await self._event(event)
+            except Exception as error:
+                await self._set_aside(event, error)
+
+    async def _event(self, record: EventT[bytes]) -> None:
+        source = source_of(record)
+        event = decode_event(record.value, headers_of(record), source, source.appended_ms)
+        key = event.person.encode()
+        if record.key != key:
+            raise _wrong_key()
+        step = apply_event(self._state(key), event, source, self.rules)
+        self.due.observe(source.partition, event.timestamp, time.monotonic())
+        await self._store(key, event.person, source.partition, step)
+
+    async def _dues(self, stream: StreamT[bytes]) -> None:
+        async for event in stream.events():
+            try:
+                user, due_ms = event.key.decode(), int(orjson.loads(event.value)["due_ms"])
+                step = apply_due(self._state(event.key), user, due_ms, self.rules)
+                await self._store(event.key, user, event.message.partition, step)
+            except Exception as error:
+                await self._set_aside(event, error)
+
+    def _state(self, key: bytes) -> SessionState | None:
+        data = self.table.get(key)
+        if data is None:
+            return None
+        try:
+            return decode_state(data)
+        except CodecError as error:
+            self.metrics.dead_letters.labels("bad_state").inc()
+            log.warning("state_unreadable", error=error.message)
+            return None
+
+    async def _store(self, key: bytes, user: str, partition: int, step: Step) -> None:
+        """The state first: a request without its state would be decided, and sent, twice."""
+        if step.state is not None:
+            data = encode_state(step.state)
+            if key not in self.table:
+                self.metrics.users.inc()
+            self.table[key] = data
+            self.metrics.state_bytes.observe(len(data))
+            if step.state.owed.due_ms:
+                self.due.add(partition, step.state.owed.due_ms, user)
+        for request in step.requests:
+            await self.requests.send(key=key, value=encode_request(request), partition=partition)
+        self._count(step)
+
+    def _count(self, step: Step) -> None:
+        self.metrics.events.labels(step.outcome).inc()
+        if step.decision is not None and step.outcome is Outcome.APPLIED:
+            self.metrics.decisions.labels(step.decision.reason, str(step.decision.refresh).lower()).inc()
+
+    async def _set_aside(self, record: EventT[bytes], error: Exception) -> None:
+        await set_aside(self.dead_letters, record, error, self.metrics)
+        self.metrics.events.labels("dead_lettered").inc()
+
+    async def _send_due(self) -> None:
+        for partition, due_ms, user in self.due.pop(time.monotonic()):
+            state = self._state(user.encode())
+            if state is not None and state.owed.due_ms == due_ms:  # else an event settled it
+                value = orjson.dumps({"due_ms": due_ms})
+                await self.due_topic.send(key=user.encode(), value=value, partition=partition)
+        self.metrics.owed.set(len(self.due))
+
+    def _on_ready(self) -> None:
+        owned = {
+            tp.partition
+            for tp in self.app.consumer.assignment()
+            if tp.topic == Topics.of(self.settings).events
+        }
+        self.due.keep(owned)
+        self.app.add_future(self._find_owed(owned))
+
+    async def _find_owed(self, owned: set[int]) -> None:
+        """After a recovery: what is owed stands in the states; read them without blocking the loop."""
+        wall_s = time.monotonic()
+        keys = list(self.table.data.keys())
+        self.metrics.users.set(len(keys))
+        for number, key in enumerate(keys):
+            if number % STATES_PER_TURN == 0:
+                await asyncio.sleep(0)
+            state = self._state(key)
+            if state is None:
+                continue
+            for partition in owned & state.offsets.keys():
+                self.due.observe(partition, state.interest.at_ms, wall_s)
+                if state.owed.due_ms:
+                    self.due.add(partition, state.owed.due_ms, key.decode())
+
+
+def _wrong_key() -> EventDecodeError:
+    return EventDecodeError(
+        "The record's key is not the event's user_id (or client_id).",
+        reason="wrong_key",
+        action="Produce with that key, so that one person's events stay in one partition.",
+    )

@@ -1,0 +1,58 @@
+"""Which users' held-back refreshes fall due, by stream time.
+
+Stream time of a partition is the newest event time read from it, going on at the wall clock's pace
+while nothing comes. So in production a cooldown ends on time, and in a fast replay of an old log it does
+not end before the log's next events are read.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class DueList:
+    """Heaps of (due_ms, user), one per partition, and each partition's stream time."""
+
+    _heaps: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
+    _newest: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _queued: set[tuple[int, int, str]] = field(default_factory=set)
+
+    def observe(self, partition: int, at_ms: int, wall_s: float) -> None:
+        """An event of `at_ms` was read at `wall_s` (a monotonic clock, seconds)."""
+        newest_ms, _ = self._newest.get(partition, (0, 0.0))
+        self._newest[partition] = (max(newest_ms, at_ms), wall_s)
+
+    def add(self, partition: int, due_ms: int, user: str) -> None:
+        """`user`'s refresh falls due at `due_ms`; said twice, it counts once."""
+        entry = (partition, due_ms, user)
+        if entry not in self._queued:
+            self._queued.add(entry)
+            heapq.heappush(self._heaps.setdefault(partition, []), (due_ms, user))
+
+    def pop(self, wall_s: float) -> list[tuple[int, int, str]]:
+        """(partition, due_ms, user) of all that are due now; each is given once."""
+        due = []
+        for partition, heap in self._heaps.items():
+            now_ms = self._now_ms(partition, wall_s)
+            while heap and heap[0][0] <= now_ms:
+                due_ms, user = heapq.heappop(heap)
+                due.append((partition, due_ms, user))
+        self._queued.difference_update(due)
+        return due
+
+    def _now_ms(self, partition: int, wall_s: float) -> float:
+        newest_ms, seen_s = self._newest.get(partition, (0, wall_s))
+        return newest_ms + (wall_s - seen_s) * 1000
+
+    def keep(self, partitions: Iterable[int]) -> None:
+        """Forget all partitions but these: they belong to other workers now."""
+        kept = set(partitions)
+        self._heaps = {p: heap for p, heap in self._heaps.items() if p in kept}
+        self._newest = {p: newest for p, newest in self._newest.items() if p in kept}
+        self._queued = {entry for entry in self._queued if entry[0] in kept}
+
+    def __len__(self) -> int:
+        return len(self._queued)

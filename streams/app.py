@@ -1,0 +1,145 @@
+"""A Faust application per role, with one addition: nothing is committed before it is delivered.
+
+Faust flushes its producer before it commits offsets, but a send that failed is only logged, and a
+message between Faust's buffer and the client's is overlooked. Here every send (changelogs included) is
+tracked from the moment it is asked for, and a commit waits for all of them; one that failed stops the
+application without committing, so the events are read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import faust
+
+from streams.errors import BrokerError
+from streams.kafka_auth import faust_credentials
+from streams.settings import Settings
+
+# Raw bytes in and out: decoding happens inside the agents, since Faust acknowledges and drops what its
+# own codecs cannot read.
+RAW: Final[dict[str, Any]] = {
+    "key_type": bytes,
+    "value_type": bytes,
+    "key_serializer": "raw",
+    "value_serializer": "raw",
+}
+
+
+class DeliveredTopic(faust.Topic):
+    """A topic whose sends are remembered until Kafka has confirmed them."""
+
+    def as_future_message(self, *args: Any, **kwargs: Any) -> Any:
+        """Every way of sending makes its message here."""
+        message = super().as_future_message(*args, **kwargs)
+        cast("NearlineApp", self.app).undelivered.track(message)
+        return message
+
+    async def publish_message(self, fut: Any, wait: bool = False) -> Any:
+        """A send that the client refuses at once must not look as if it were still under way."""
+        try:
+            return await super().publish_message(fut, wait)
+        except Exception as error:
+            if not fut.done():
+                fut.set_exception(error)
+            raise
+
+
+class Undelivered:
+    """The sends that Kafka has not confirmed yet, and the first that failed."""
+
+    def __init__(self) -> None:
+        self._pending: set[asyncio.Future[Any]] = set()
+        self._failure: BaseException | None = None
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def track(self, message: asyncio.Future[Any]) -> None:
+        """Remember a send until it is confirmed or fails."""
+        self._pending.add(message)
+        message.add_done_callback(self._done)
+
+    def _done(self, message: asyncio.Future[Any]) -> None:
+        self._pending.discard(message)
+        if message.cancelled():
+            self._failure = self._failure or asyncio.CancelledError()
+        elif message.exception() is not None:
+            self._failure = self._failure or message.exception()
+
+    async def settle(self) -> None:
+        """Wait for every send so far. Raises BrokerError when one of them, ever, failed."""
+        if self._pending:
+            await asyncio.wait(set(self._pending))
+        if self._failure is not None:
+            raise BrokerError(
+                f"Kafka did not take a record: {self._failure!r}. Nothing was committed after it.",
+                action="Restart the worker; it reads on from the last commit.",
+            )
+
+
+class NearlineApp(faust.App):
+    """A Faust app that commits only what was delivered, and says when it owns its partitions."""
+
+    undelivered: Undelivered
+    on_ready: Callable[[], None] | None = None
+    ready = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, Topic=DeliveredTopic, **kwargs)
+        self.undelivered = Undelivered()
+
+    def _new_producer(self) -> Any:
+        producer: Any = super()._new_producer()
+        flush = producer.flush
+
+        async def flush_and_settle() -> None:
+            await flush()
+            await self.undelivered.settle()
+
+        producer.flush = flush_and_settle
+        return producer
+
+    def on_rebalance_start(self) -> None:
+        """Partitions are moving: not ready."""
+        self.ready = False
+        super().on_rebalance_start()
+
+    def on_rebalance_end(self) -> None:
+        """Partitions are ours and tables recovered: ready."""
+        super().on_rebalance_end()
+        self.ready = True
+        if self.on_ready is not None:
+            self.on_ready()
+
+
+def create_app(name: str, settings: Settings) -> NearlineApp:
+    """An application (consumer group) called `name`; topics, tables and agents are the caller's.
+
+    Nothing is created at import, so each test has its own.
+    """
+    data_dir = settings.data_dir / name
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    return NearlineApp(
+        f"{settings.topic_prefix}{name}",
+        broker=settings.kafka_url.replace(",", ";kafka://"),
+        broker_credentials=faust_credentials(settings),
+        broker_client_id=settings.worker_name,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=max(1, settings.session_timeout_s // 5),
+        broker_commit_interval=settings.commit_interval_s,
+        consumer_auto_offset_reset="earliest",
+        producer_linger=0.005,
+        producer_max_batch_size=131_072,
+        producer_max_request_size=4 * 1024 * 1024,  # a dead letter is its record and more headers
+        store=f"{settings.state_store}://",
+        datadir=data_dir,
+        topic_partitions=settings.partitions,
+        topic_replication_factor=settings.replication,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        stream_wait_empty=False,
+        web_enabled=False,
+    )

@@ -1,0 +1,63 @@
+"""Records that could not be used: kept with their bytes and the reason, never dropped.
+
+Header names are Kafka Streams' own (``__streams.errors.*``, Kafka 4.2), so its tools can read them; ours
+adds ``aigq.reason``, the short name that the metric counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from faust.types import EventT
+
+from streams.errors import AigqError, EventError
+from streams.metrics import Metrics
+from streams.records import Source
+
+log = structlog.get_logger("dead_letters")
+
+INTERNAL_ERROR = "internal_error"
+
+
+def headers_of(record: EventT[Any]) -> Mapping[str, bytes]:
+    """A record's headers as a mapping; of a repeated name the last counts."""
+    return dict(record.message.headers or {})
+
+
+def source_of(record: EventT[Any]) -> Source:
+    """Where the record stood and when Kafka appended it."""
+    message = record.message
+    return Source(message.topic, message.partition, message.offset, round(message.timestamp * 1000))
+
+
+async def set_aside(topic: Any, record: EventT[Any], error: Exception, metrics: Metrics) -> None:
+    """Send a record that could not be used to the dead letters, count it, and log what is our fault."""
+    source = source_of(record)
+    if not isinstance(error, AigqError):
+        log.error("record_failed", error=repr(error), topic=source.topic, offset=source.offset)
+    headers = dead_letter_headers(headers_of(record), source, error)
+    await topic.send(key=record.key, value=record.value, headers=headers, partition=source.partition)
+    metrics.dead_letters.labels(reason_of(error)).inc()
+
+
+def reason_of(error: Exception) -> str:
+    """The short name an error is counted by."""
+    return error.reason if isinstance(error, EventError) else INTERNAL_ERROR
+
+
+def dead_letter_headers(
+    headers: Mapping[str, bytes], source: Source, error: Exception
+) -> list[tuple[str, bytes]]:
+    """The record's own headers and, after them, what happened to it."""
+    message = error.message if isinstance(error, AigqError) else str(error)
+    added = {
+        "__streams.errors.exception": f"{type(error).__module__}.{type(error).__qualname__}",
+        "__streams.errors.message": message[:1000],
+        "__streams.errors.topic": source.topic,
+        "__streams.errors.partition": str(source.partition),
+        "__streams.errors.offset": str(source.offset),
+        "aigq.reason": reason_of(error),
+    }
+    return [*headers.items(), *((name, text.encode("utf-8", "replace")) for name, text in added.items())]

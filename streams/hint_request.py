@@ -1,0 +1,139 @@
+"""A hint request: everything that generation needs to know about one user, in one record.
+
+It is written by the session agent when a refresh is decided and read by the hints agent, on this
+machine or another. Texts were embedded when their events arrived; the request carries the vectors,
+so generation never reads text. Layout: ``AHR1``, header length (u32), JSON header, then the int8
+vectors: the L behaviours (newest first), then the two interests.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from streams.errors import CodecError
+
+MAGIC: Final = b"AHR1"
+INT8_SCALE: Final = 127.0
+Int8 = npt.NDArray[np.int8]
+Float = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """Newer wins: event time that the list is as of (ms), then the offset of the deciding event."""
+
+    as_of_ms: int
+    offset: int
+
+    def __str__(self) -> str:
+        """Fixed width, so that text order is version order (Redis compares it as text)."""
+        return f"{self.as_of_ms:015d}-{self.offset:015d}"
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """Inverse of `str`; raises CodecError."""
+        try:
+            as_of_ms, offset = text.split("-")
+            return cls(int(as_of_ms), int(offset))
+        except ValueError as error:
+            raise CodecError(f"Not a version: {text[:40]!r}.", action="Drop the value.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """One behaviour as generation and filters see it. `action` is the state's code (1..5)."""
+
+    action: int
+    at_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HintRequest:
+    """Asks for a new hint list of `user`.
+
+    behaviours: newest first, at most L. vectors: (len(behaviours), D) int8, e(text)·127.
+    interests: (2, D) int8, the visit's and the shopper's unit interest ·127 (zeros: none yet).
+    """
+
+    user: str
+    version: Version
+    reason: str
+    drift: float
+    encoder: str
+    behaviours: tuple[Behaviour, ...]
+    vectors: Int8
+    interests: Int8
+    application: str = ""
+    locale: str = ""
+    appended_ms: int = 0
+    traceparent: str = ""
+
+    @property
+    def trigger(self) -> str:
+        """Text of the latest behaviour: the key of the user's Think mapping."""
+        return self.behaviours[0].text if self.behaviours else ""
+
+
+def to_unit(vectors: Int8) -> Float:
+    """int8 vectors as float32, same shape; rows have length 1 up to rounding, or 0."""
+    return vectors.astype(np.float32) / np.float32(INT8_SCALE)
+
+
+def to_int8(vectors: Float) -> Int8:
+    """Unit vectors rounded to int8; same shape."""
+    rounded: Int8 = np.rint(vectors * INT8_SCALE).astype(np.int8)
+    return rounded
+
+
+def encode_request(request: HintRequest) -> bytes:
+    """Request to bytes; `decode_request` is its inverse."""
+    header = orjson.dumps(
+        {
+            "user": request.user,
+            "version": str(request.version),
+            "reason": request.reason,
+            "drift": round(request.drift, 6),
+            "encoder": request.encoder,
+            "behaviours": [[b.action, b.at_ms, b.text] for b in request.behaviours],
+            "dim": int(request.interests.shape[1]),
+            "application": request.application,
+            "locale": request.locale,
+            "appended_ms": request.appended_ms,
+            "traceparent": request.traceparent,
+        }
+    )
+    return b"".join(
+        (
+            MAGIC,
+            struct.pack("<I", len(header)),
+            header,
+            request.vectors.tobytes(),
+            request.interests.tobytes(),
+        )
+    )
+
+
+def decode_request(data: bytes) -> HintRequest:
+    """Bytes to request. Raises CodecError for anything that `encode_request` did not write."""
+    try:
+        if data[:4] != MAGIC:
+            raise ValueError("wrong first bytes")
+        (length,) = struct.unpack_from("<I", data, 4)
+        header = orjson.loads(data[8 : 8 + length])
+        behaviours = tuple(Behaviour(int(a), int(at), str(text)) for a, at, text in header.pop("behaviours"))
+        dim = int(header.pop("dim"))
+        rows = np.frombuffer(data, dtype=np.int8, offset=8 + length).reshape(len(behaviours) + 2, dim)
+        header["version"] = Version.parse(header["version"])
+        return HintRequest(behaviours=behaviours, vectors=rows[:-2], interests=rows[-2:], **header)
+    except (ValueError, TypeError, KeyError, AttributeError, struct.error, IndexError) as error:
+        raise CodecError(
+            f"Not a hint request of this version: {error}.",
+            action="Upgrade the hints workers before the session workers.",
+        ) from error

@@ -1,0 +1,56 @@
+"""Every metric of a worker, in one registry per worker. Names and meanings: docs/operations.md."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+FRESHNESS_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 120)
+GENERATION_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """A worker's counters. Labels never hold a user, a query or an id."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.events = Counter("aigq_events", "Events read, by outcome", ["outcome"], registry=r)
+        self.dead_letters = Counter("aigq_dead_letters", "Records set aside", ["reason"], registry=r)
+        self.decisions = Counter(
+            "aigq_refresh_decisions", "Refresh decisions", ["reason", "refresh"], registry=r
+        )
+        self.batch_size = Histogram(
+            "aigq_generation_batch_lists", "Lists per generation", registry=r, buckets=BATCH_BUCKETS
+        )
+        self.generation_s = Histogram(
+            "aigq_generation_seconds", "Seconds per generation", registry=r, buckets=GENERATION_BUCKETS_S
+        )
+        self.superseded = Counter("aigq_requests_superseded", "Requests overtaken by a newer", registry=r)
+        self.reembedded = Counter(
+            "aigq_requests_reembedded", "Requests made by another text encoder", registry=r
+        )
+        self.filtered = Counter("aigq_hints_filtered", "Hints dropped", ["reason"], registry=r)
+        self.published = Counter("aigq_lists", "Lists by publish outcome", ["outcome"], registry=r)
+        self.store_retries = Counter("aigq_store_retries", "Publishes tried again", ["error"], registry=r)
+        self.freshness_s = Histogram(
+            "aigq_freshness_seconds",
+            "From a record's append time in Kafka to its list being readable in Redis",
+            registry=r,
+            buckets=FRESHNESS_BUCKETS_S,
+        )
+        self.outcomes = Counter("aigq_hint_outcomes", "Hint feedback", ["outcome", "joined"], registry=r)
+        self.think_loads = Counter("aigq_think_loads", "Mapping loads", ["outcome"], registry=r)
+        self.think_triggers = Gauge("aigq_think_triggers", "Triggers in the served mapping", registry=r)
+        self.users = Gauge("aigq_session_users", "Users with state in this worker", registry=r)
+        self.state_bytes = Histogram(
+            "aigq_session_state_bytes",
+            "Size of a stored session state",
+            registry=r,
+            buckets=(256, 512, 1024, 1536, 2048, 4096),
+        )
+        self.owed = Gauge("aigq_refreshes_owed", "Refreshes waiting for their cooldown", registry=r)
+        self.lag = Gauge("aigq_lag_records", "Records not yet read", ["topic", "partition"], registry=r)
+        self.commit_age_s = Gauge(
+            "aigq_commit_age_seconds", "Since the last commit while there is lag", ["app"], registry=r
+        )
