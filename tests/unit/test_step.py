@@ -19,7 +19,10 @@ COOLDOWN_MS = RULES.refresh.cooldown_ms
 
 
 def run(
-    events: Iterable[BehaviorEvent], state: SessionState | None = None, first_offset: int = 0, rules: Rules = RULES
+    events: Iterable[BehaviorEvent],
+    state: SessionState | None = None,
+    first_offset: int = 0,
+    rules: Rules = RULES,
 ) -> tuple[SessionState | None, list[Step]]:
     steps = []
     for number, event in enumerate(events):

@@ -13,7 +13,9 @@ from agents.session.window import (
 )
 from streams.hint_request import Behaviour
 
-behaviour = st.builds(Behaviour, st.integers(1, 5), st.integers(0, 10**6), st.text(max_size=70).map(clip_text))
+behaviour = st.builds(
+    Behaviour, st.integers(1, 5), st.integers(0, 10**6), st.text(max_size=70).map(clip_text)
+)
 
 
 def inserted(sequence: list[Behaviour]) -> tuple[Behaviour, ...]:
