@@ -1,0 +1,78 @@
+"""The feedback agent: what users did with their hints, joined to the lists they saw.
+
+Reads the same events as the session agent, in a consumer group of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from faust import StreamT
+from faust.types import EventT
+
+from agents.feedback.join import join_feedback
+from streams.app import RAW, NearlineApp
+from streams.dead_letters import headers_of, set_aside, source_of
+from streams.errors import EventError, StoreError
+from streams.hint_writer import HintWriter
+from streams.metrics import Metrics
+from streams.records import FEEDBACK, decode_event
+from streams.settings import Settings
+from streams.topics import Topics
+
+log = structlog.get_logger("feedback")
+
+
+@dataclass(slots=True)
+class FeedbackAgent:
+    """The binding; the join itself is `join_feedback`."""
+
+    app: NearlineApp
+    settings: Settings
+    writer: HintWriter
+    metrics: Metrics
+    outcomes: Any = None
+    dead_letters: Any = None
+
+    def attach(self) -> None:
+        """Declare topics and agent on the app."""
+        topics, partitions = Topics.of(self.settings), self.settings.partitions
+        events = self.app.topic(topics.events, partitions=partitions, **RAW)
+        self.outcomes = self.app.topic(topics.outcomes, partitions=partitions, **RAW)
+        self.dead_letters = self.app.topic(topics.dead_letters, partitions=partitions, **RAW)
+        self.app.agent(events, name="feedback")(self._events)
+
+    async def _events(self, stream: StreamT[bytes]) -> None:
+        async for event in stream.events():
+            try:
+                await self._event(event)
+            except EventError:
+                continue  # the session agent sets it aside; one dead letter is enough
+            except Exception as error:
+                await set_aside(self.dead_letters, event, error, self.metrics)
+
+    async def _event(self, record: EventT[bytes]) -> None:
+        # A cheap look first: most events are no feedback, and parsing each twice would double the work.
+        if b"hint_" not in (record.value or b""):
+            return
+        source = source_of(record)
+        event = decode_event(record.value, headers_of(record), source, source.appended_ms)
+        if event.action_name not in FEEDBACK:
+            return
+        for outcome in join_feedback(event, await self._lists(event.person)):
+            await self.outcomes.send(key=outcome.key(), value=outcome.to_json())
+            self.metrics.outcomes.labels(outcome.outcome, str(outcome.joined).lower()).inc()
+
+    async def _lists(self, user: str) -> Any:
+        """The user's lists; waits while Redis is away, since a join without them would be wrong."""
+        wait_s = 0.1
+        while True:
+            try:
+                return await self.writer.lists(user)
+            except StoreError as error:
+                log.warning("lists_not_read", error=error.message, retry_in_s=wait_s)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, 5.0)

@@ -1,0 +1,51 @@
+"""The think agent: keeps the mapping version that the manifest names loaded in Redis.
+
+A plain timer: it reads no topic, and a Faust application without one cannot start. A torn or unreadable
+version changes nothing in Redis and says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from redis.asyncio import Redis
+
+from agents.think.mapping import load_mapping
+from streams.errors import MappingError, StoreError
+from streams.metrics import Metrics
+from streams.settings import Settings
+
+log = structlog.get_logger("think")
+
+
+@dataclass(slots=True)
+class ThinkAgent:
+    """The periodic loader. `problem` says why the last load failed; empty: it did not."""
+
+    settings: Settings
+    redis: Redis
+    metrics: Metrics
+    problem: str = "no mapping loaded yet"
+
+    async def run(self) -> None:
+        """Load now, then look at the manifest every `think_every_s`, until cancelled."""
+        while True:
+            await self.load()
+            await asyncio.sleep(self.settings.think_every_s)
+
+    async def load(self) -> None:
+        """Load the current version unless it is served already."""
+        try:
+            report = await load_mapping(self.redis, self.settings.think_dir)
+        except (MappingError, StoreError) as error:
+            self.problem = str(error)
+            self.metrics.think_loads.labels("failed").inc()
+            log.warning("mapping_not_loaded", error=error.message, action=error.action)
+            return
+        self.problem = ""
+        self.metrics.think_loads.labels("loaded" if report.loaded else "unchanged").inc()
+        self.metrics.think_triggers.set(report.triggers)
+        if report.loaded:
+            log.info("mapping_loaded", version=report.version, triggers=report.triggers)

@@ -1,0 +1,97 @@
+"""Publish hint lists to Redis: newer wins, whoever comes late.
+
+One round trip for a batch. Per list a few lines of Lua compare our version with that of the list at the
+head, as text, and push ours before it if it is newer. So late, duplicate or replayed work can never undo
+newer output, and a batch that was cut off in the middle is simply published again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Final
+
+import redis.asyncio
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
+
+from streams.hint_list import HEAD, HintList
+from streams.redis_errors import store_errors
+from streams.redis_keys import hints_key
+
+VERSION_CHARS: Final = 31
+
+# A value is ours if it begins like ours and ends like JSON; any other is in the way and is dropped.
+# An identical head was written by ourselves, in a call whose reply was lost.
+PUBLISH: Final = f"""
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'list' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+local start, width = #ARGV[2], {VERSION_CHARS}
+local function version_of(value)
+  if string.sub(value, 1, start) ~= ARGV[2] or string.sub(value, -1) ~= '}}' then return nil end
+  return string.match(string.sub(value, start + 1, start + width + 1), '^(%d+%-%d+)"$')
+end
+local head = redis.call('LINDEX', KEYS[1], 0)
+while head and not version_of(head) do
+  redis.call('LPOP', KEYS[1])
+  head = redis.call('LINDEX', KEYS[1], 0)
+end
+if head == ARGV[1] then return 1 end
+if head and version_of(head) >= version_of(ARGV[1]) then return 0 end
+redis.call('LPUSH', KEYS[1], ARGV[1])
+redis.call('LTRIM', KEYS[1], 0, ARGV[3] - 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1
+"""
+PUBLISH_SHA: Final = hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
+_DOING: Final = "Hint lists were not all published; what was there is unchanged"
+
+
+class PublishOutcome(StrEnum):
+    """What became of a list."""
+
+    PUBLISHED = "published"
+    OUTDATED = "outdated"
+
+
+class HintWriter:
+    """Writes hint lists; keeps `runs_kept` per user for `ttl_s` after the last one."""
+
+    def __init__(self, client: redis.asyncio.Redis, *, runs_kept: int, ttl_s: int) -> None:
+        self._client = client
+        self._limits = (runs_kept, ttl_s * 1000)
+
+    async def publish(self, lists: Sequence[HintList]) -> list[PublishOutcome]:
+        """Publish in the order given; one outcome per list.
+
+        Raises StoreUnavailableError or StoreRefusedError; some of the lists may be readable by then,
+        and the same call may be made again.
+        """
+        with store_errors(_DOING):
+            replies = await self._evaluate(lists)
+            # Redis forgets its scripts when it restarts; between two commands of a batch as well.
+            lost = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            again = await self._evaluate([lists[place] for place in lost])
+            for place, reply in zip(lost, again, strict=True):
+                replies[place] = reply
+            await self._check(replies)
+        return [PublishOutcome.PUBLISHED if reply else PublishOutcome.OUTDATED for reply in replies]
+
+    async def _evaluate(self, lists: Sequence[HintList]) -> list[Any]:
+        """The script for each list in one round trip. The first call carries its text and loads it."""
+        if not lists:
+            return []
+        async with self._client.pipeline(transaction=False) as pipe:
+            for place, one in enumerate(lists):
+                script = ("EVALSHA", PUBLISH_SHA) if place else ("EVAL", PUBLISH)
+                pipe.execute_command(*script, 1, hints_key(one.user), one.to_json(), HEAD, *self._limits)
+            replies: list[Any] = await pipe.execute(raise_on_error=False)
+            return replies
+
+    async def _check(self, replies: list[Any]) -> None:
+        for reply in replies:
+            if isinstance(reply, ReadOnlyError):
+                # The primary became a replica: new connections may find the new primary.
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+            if isinstance(reply, RedisError):
+                raise reply

@@ -1,0 +1,48 @@
+"""Every Redis key of contract version 1.
+
+Keys are bytes, so that any user id and any trigger can be one: nothing a shop sends can make a
+lookup fail. User ids are taken as they are; triggers are normalised (`streams.query_text`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streams.query_text import normalise_query
+
+PREFIX: Final = "aigq:1:"
+DENY: Final = b"aigq:1:deny"
+THINK_CURRENT: Final = b"aigq:1:think:current"
+# The loader's own book-keeping; readers need none of it.
+THINK_VERSIONS: Final = b"aigq:1:think-versions"
+THINK_LOCK: Final = "aigq:1:think-lock"
+
+
+def hints_key(user: str) -> bytes:
+    """LIST of the user's hint lists as JSON, newest first."""
+    return _key(f"hints:{user}")
+
+
+def think_key(version: str, trigger: str) -> bytes:
+    """JSON entry of one trigger in one mapping version."""
+    return _key(f"think:{version}:{normalise_query(trigger)}")
+
+
+def think_index_key(version: str) -> bytes:
+    """SET of the normalised triggers of a mapping version: by it a version is counted and deleted."""
+    return _key(f"think-index:{version}")
+
+
+def popular_key(application: str = "", locale: str = "") -> bytes:
+    """JSON list of popular queries; both empty: the list for whoever has none of their own."""
+    return _key(f"popular:{_part(application)}:{_part(locale)}")
+
+
+def _part(text: str) -> str:
+    """A name in the middle of a key: a colon in it must not look like the key's own."""
+    return text.replace("%", "%25").replace(":", "%3A")
+
+
+def _key(rest: str) -> bytes:
+    # JSON can smuggle in half of a surrogate pair, which UTF-8 proper cannot write.
+    return f"{PREFIX}{rest}".encode("utf-8", "surrogatepass")
