@@ -18,15 +18,14 @@ from redis.asyncio import Redis
 from agents.feedback.agent import FeedbackAgent
 from agents.health import HealthServer
 from agents.hints.agent import HintsAgent
-from agents.hints.bundle import Bundle, load_bundle, load_encoder
+from agents.hints.bundle import Bundle, load_encoder
+from agents.serving import open_bundle, rules_of
 from agents.session.agent import SessionAgent
-from agents.session.interest import InterestPolicy
-from agents.session.refresh import RefreshPolicy
-from agents.session.step import Rules, TextEncoder
 from agents.think.agent import ThinkAgent
 from agents.watchdog import CommitWatch, observe_consumer
 from streams.app import NearlineApp, create_app
 from streams.errors import AigqError, BrokerError
+from streams.hint_store import AsyncHintReader
 from streams.hint_writer import HintWriter
 from streams.metrics import Metrics
 from streams.redis_client import connect_redis
@@ -48,22 +47,6 @@ class Role(StrEnum):
 
 
 ALL_ROLES: tuple[Role, ...] = tuple(Role)
-
-
-def rules_of(settings: Settings, encoder: TextEncoder, bundle: str) -> Rules:
-    """The session rules that these settings and this bundle make."""
-    return Rules(
-        encoder=encoder,
-        bundle=bundle,
-        interest=InterestPolicy(settings.visit_half_life_s * 1000, settings.shopper_half_life_s * 1000),
-        refresh=RefreshPolicy(
-            drift_threshold=settings.drift_threshold,
-            cooldown_ms=round(settings.cooldown_s * 1000),
-            stale_after_ms=round(settings.stale_after_s * 1000),
-            lists_per_day=settings.lists_per_day,
-            bot_events_per_minute=settings.bot_events_per_minute,
-        ),
-    )
 
 
 class Worker:
@@ -120,11 +103,7 @@ class Worker:
 
     def _build(self) -> None:
         settings = self.settings
-        bundle = (
-            load_bundle(settings.bundle_dir, threads=settings.onnx_threads)
-            if Role.HINTS in self.roles
-            else None
-        )
+        bundle = open_bundle(settings) if Role.HINTS in self.roles else None
         self._redis = connect_redis(settings)
         writer = HintWriter(self._redis, runs_kept=settings.runs_kept, ttl_s=settings.hints_ttl_s)
         if Role.THINK in self.roles:
@@ -143,8 +122,8 @@ class Worker:
         elif role is Role.HINTS and bundle is not None:
             self._hints = HintsAgent(app, settings, bundle, writer, metrics)
             self._hints.attach()
-        elif role is Role.FEEDBACK:
-            FeedbackAgent(app, settings, writer, metrics).attach()
+        elif role is Role.FEEDBACK and self._redis is not None:
+            FeedbackAgent(app, settings, AsyncHintReader(self._redis), metrics).attach()
 
         self._built = True
 

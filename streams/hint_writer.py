@@ -8,8 +8,9 @@ newer output, and a batch that was cut off in the middle is simply published aga
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import chain, repeat
 from typing import Any, Final
 
 import redis.asyncio
@@ -19,17 +20,17 @@ from streams.hint_list import HEAD, HintList
 from streams.redis_errors import store_errors
 from streams.redis_keys import hints_key
 
-VERSION_CHARS: Final = 31
+VERSION_DIGITS: Final = 15  # of each half; a minus between them
 
 # A value is ours if it begins like ours and ends like JSON; any other is in the way and is dropped.
 # An identical head was written by ourselves, in a call whose reply was lost.
 PUBLISH: Final = f"""
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'list' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
-local start, width = #ARGV[2], {VERSION_CHARS}
+local digits, start = string.rep('%d', {VERSION_DIGITS}), #ARGV[2]
 local function version_of(value)
   if string.sub(value, 1, start) ~= ARGV[2] or string.sub(value, -1) ~= '}}' then return nil end
-  return string.match(string.sub(value, start + 1, start + width + 1), '^(%d+%-%d+)"$')
+  return string.match(value, '^(' .. digits .. '%-' .. digits .. ')"', start + 1)
 end
 local head = redis.call('LINDEX', KEYS[1], 0)
 while head and not version_of(head) do
@@ -43,7 +44,9 @@ redis.call('LTRIM', KEYS[1], 0, ARGV[3] - 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 """
-PUBLISH_SHA: Final = hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
+# The first command of a batch carries the script's text, so that Redis knows it after a restart, too.
+EVAL: Final = ("EVAL", PUBLISH)
+EVALSHA: Final = ("EVALSHA", hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest())
 _DOING: Final = "Hint lists were not all published; what was there is unchanged"
 
 
@@ -68,22 +71,21 @@ class HintWriter:
         and the same call may be made again.
         """
         with store_errors(_DOING):
-            replies = await self._evaluate(lists)
-            # Redis forgets its scripts when it restarts; between two commands of a batch as well.
+            replies = await self._evaluate(lists, chain((EVAL,), repeat(EVALSHA)))
+            # Redis can forget its scripts between two commands of a batch.
             lost = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            again = await self._evaluate([lists[place] for place in lost])
+            again = await self._evaluate([lists[place] for place in lost], repeat(EVAL))
             for place, reply in zip(lost, again, strict=True):
                 replies[place] = reply
             await self._check(replies)
         return [PublishOutcome.PUBLISHED if reply else PublishOutcome.OUTDATED for reply in replies]
 
-    async def _evaluate(self, lists: Sequence[HintList]) -> list[Any]:
-        """The script for each list in one round trip. The first call carries its text and loads it."""
+    async def _evaluate(self, lists: Sequence[HintList], scripts: Iterable[tuple[str, str]]) -> list[Any]:
+        """The script for each list, all in one round trip; `scripts` may be endless."""
         if not lists:
             return []
         async with self._client.pipeline(transaction=False) as pipe:
-            for place, one in enumerate(lists):
-                script = ("EVALSHA", PUBLISH_SHA) if place else ("EVAL", PUBLISH)
+            for one, script in zip(lists, scripts, strict=False):
                 pipe.execute_command(*script, 1, hints_key(one.user), one.to_json(), HEAD, *self._limits)
             replies: list[Any] = await pipe.execute(raise_on_error=False)
             return replies

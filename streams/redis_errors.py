@@ -52,14 +52,20 @@ def is_wrong_type(reply: object) -> bool:
 
 def translate(error: exceptions.RedisError, doing: str) -> StoreError:
     """Our error for redis-py's. `doing` says what was tried and what is unchanged, without a full stop."""
-    if isinstance(error, exceptions.ConnectionError) and _is_certificate_error(error):
-        return StoreRefusedError(f"{doing}: {error}.", action="Check AIGQ_REDIS_CA_FILE and the host name.")
+    # A pipeline puts its own words, with the whole command, before the reply.
+    text = str(error.args[-1]) if error.args else type(error).__name__
+    if _is_certificate_error(error):
+        return StoreRefusedError(f"{doing}: {text}.", action="Check AIGQ_REDIS_CA_FILE and the host name.")
+    ours, action = _judge(error, text)
+    return ours(f"{doing}: {text}.", action=action)
+
+
+def _judge(error: exceptions.RedisError, text: str) -> tuple[type[StoreError], str]:
     for kinds, ours in ((_REFUSED, StoreRefusedError), (_UNAVAILABLE, StoreUnavailableError)):
         for kind, action in kinds.items():
             if isinstance(error, kind):
-                return ours(f"{doing}: {error}.", action=action)
-    kind_of_error, action = _BY_WORD.get(str(error).split(" ", 1)[0], (StoreRefusedError, "See Redis' log."))
-    return kind_of_error(f"{doing}: {error}.", action=action)
+                return ours, action
+    return _BY_WORD.get(text.split(" ", 1)[0], (StoreRefusedError, "See Redis' log."))
 
 
 def _is_certificate_error(error: BaseException | None) -> bool:

@@ -15,6 +15,12 @@ from streams.records import EARLIEST_MS, Action, BehaviorEvent
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 FOLDER: Final = Path("docs/schema")
+# Digits from the year 2000 to 2286, and RFC 3339 with a zone from 2000 on.
+EPOCH_MS_TEXT: Final = "^(9[5-9][0-9]{10}|[1-9][0-9]{12})$"
+ZONED_TEXT: Final = (
+    "^[2-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
 
 Schema = dict[str, Any]
 
@@ -58,8 +64,8 @@ def _timestamp(description: str) -> Schema:
         "description": description,
         "anyOf": [
             {"type": "integer", "minimum": EARLIEST_MS},
-            {"type": "string", "pattern": "^[0-9]{12,15}$"},
-            {"type": "string", "format": "date-time", "pattern": "^[0-9]{4}-.*(Z|[+-][0-9]{2}:?[0-9]{2})$"},
+            {"type": "string", "pattern": EPOCH_MS_TEXT},
+            {"type": "string", "format": "date-time", "pattern": ZONED_TEXT},
         ],
     }
 

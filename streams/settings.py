@@ -64,6 +64,7 @@ class Settings(BaseModel):
     think_dir: Path = Path("exported_models/think-complete-journey")
     think_every_s: float = Field(60.0, gt=0, description="how often the mapping manifest is looked at")
     onnx_threads: int = Field(1, ge=1)
+    onnx_provider: Literal["cpu", "cuda"] = Field("cpu", description="cuda is refused where it is not there")
     batch_limit: int = Field(32, ge=1, le=256, description="lists generated at once")
 
     # interest and refresh (event time)

@@ -17,7 +17,8 @@ from agents.feedback.join import join_feedback
 from streams.app import RAW, NearlineApp
 from streams.dead_letters import headers_of, set_aside, source_of
 from streams.errors import EventError, StoreError
-from streams.hint_writer import HintWriter
+from streams.hint_list import HintList
+from streams.hint_store import AsyncHintReader
 from streams.metrics import Metrics
 from streams.records import FEEDBACK, decode_event
 from streams.settings import Settings
@@ -32,7 +33,7 @@ class FeedbackAgent:
 
     app: NearlineApp
     settings: Settings
-    writer: HintWriter
+    reader: AsyncHintReader
     metrics: Metrics
     outcomes: Any = None
     dead_letters: Any = None
@@ -63,15 +64,15 @@ class FeedbackAgent:
         if event.action_name not in FEEDBACK:
             return
         for outcome in join_feedback(event, await self._lists(event.person)):
-            await self.outcomes.send(key=outcome.key(), value=outcome.to_json())
+            await self.outcomes.send(key=outcome.key, value=outcome.to_json())
             self.metrics.outcomes.labels(outcome.outcome, str(outcome.joined).lower()).inc()
 
-    async def _lists(self, user: str) -> Any:
+    async def _lists(self, user: str) -> tuple[HintList, ...]:
         """The user's lists; waits while Redis is away, since a join without them would be wrong."""
         wait_s = 0.1
         while True:
             try:
-                return await self.writer.lists(user)
+                return await self.reader.lists(user)
             except StoreError as error:
                 log.warning("lists_not_read", error=error.message, retry_in_s=wait_s)
                 await asyncio.sleep(wait_s)

@@ -67,7 +67,8 @@ class HintsAgent:
         self.app.on_partitions_revoked.connect(self._revoked)
 
     async def _requests(self, stream: StreamT[bytes]) -> None:
-        async for event in stream.noack().events():
+        events: Any = stream  # Faust's type for streams lacks noack()
+        async for event in events.noack().events():
             while len(self.queue) >= QUEUE_LIMIT:  # Kafka keeps the rest
                 self._emptied.clear()
                 await self._emptied.wait()
@@ -140,7 +141,8 @@ class HintsAgent:
                 self.store_error = ""
                 return outcomes
 
-    async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+    async def _revoked(self, _app: Any, *args: Any, **_: Any) -> None:
+        revoked: set[TP] = args[0]
         partitions = {(tp.topic, tp.partition) for tp in revoked}
         self.acks.revoke(partitions)
         self.queue.drop(partitions)

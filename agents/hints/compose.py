@@ -50,7 +50,7 @@ def _composed(
 ) -> Composed:
     kept, dropped = filter_candidates(candidates, request, denied)
     if bundle.ranker is not None:
-        kept = bundle.ranker.order(kept, request, bundle.encoder)
+        kept = bundle.ranker.order(kept, request)
     version = str(request.version)
     hints = HintList(
         version=version,

@@ -89,7 +89,7 @@ class SubwordEncoder:
         return unit
 
     def _word_vectors(self, text: str) -> list[Float64]:
-        normal = str(self._tokenizer.normalizer.normalize_str(_well_formed(text)))
+        normal = _one_line(self._tokenizer.normalizer.normalize_str(_well_formed(text)))
         encoding = self._tokenizer.encode(normal, add_special_tokens=False)
         pieces = zip(encoding.word_ids, encoding.ids, encoding.offsets, strict=True)
         vectors = []
@@ -118,4 +118,8 @@ def _direction(gram: str, dim: int) -> Float64:
 
 
 def _well_formed(text: str) -> str:
-    return text[:TEXT_LIMIT].encode("utf-8", "replace").decode()
+    return _one_line(text[:TEXT_LIMIT].encode("utf-8", "replace").decode())
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -76,6 +76,7 @@ class SessionAgent:
         step = apply_event(self._state(key), event, source, self.rules)
         self.due.observe(source.partition, event.timestamp, time.monotonic())
         await self._store(key, event.person, source.partition, step)
+        self.metrics.events.labels(step.outcome).inc()
 
     async def _dues(self, stream: StreamT[bytes]) -> None:
         async for event in stream.events():
@@ -109,10 +110,9 @@ class SessionAgent:
                 self.due.add(partition, step.state.owed.due_ms, user)
         for request in step.requests:
             await self.requests.send(key=key, value=encode_request(request), partition=partition)
-        self._count(step)
+        self._count_decision(step)
 
-    def _count(self, step: Step) -> None:
-        self.metrics.events.labels(step.outcome).inc()
+    def _count_decision(self, step: Step) -> None:
         if step.decision is not None and step.outcome is Outcome.APPLIED:
             self.metrics.decisions.labels(step.decision.reason, str(step.decision.refresh).lower()).inc()
 

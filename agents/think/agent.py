@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 from redis.asyncio import Redis
 
-from agents.think.mapping import load_mapping
+from agents.think.mapping import LoadOutcome, load_mapping
 from streams.errors import MappingError, StoreError
 from streams.metrics import Metrics
 from streams.settings import Settings
@@ -45,7 +45,8 @@ class ThinkAgent:
             log.warning("mapping_not_loaded", error=error.message, action=error.action)
             return
         self.problem = ""
-        self.metrics.think_loads.labels("loaded" if report.loaded else "unchanged").inc()
-        self.metrics.think_triggers.set(report.triggers)
-        if report.loaded:
+        self.metrics.think_loads.labels(report.outcome).inc()
+        if report.outcome is not LoadOutcome.BUSY:
+            self.metrics.think_triggers.set(report.triggers)
+        if report.outcome is LoadOutcome.LOADED:
             log.info("mapping_loaded", version=report.version, triggers=report.triggers)

@@ -170,7 +170,8 @@ def _allowed(counts: PairCounts, settings: MiningSettings) -> npt.NDArray[np.boo
     return allowed
 
 
-def _main(out: Path) -> None:
+def mine_to(out: Path) -> None:
+    """Mine from the training months and write a version folder under `out`."""
     settings = MiningSettings()
     names, counts = count_phrase_pairs(load_purchases(TRAIN))
     mapping = mine_mapping(names, counts, settings)
@@ -191,4 +192,4 @@ def _main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    mine_to(Path(sys.argv[1]))

@@ -1,0 +1,51 @@
+# Everything a fresh machine needs is set up by the target that needs it: `make demo`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+export ORT_DISABLE_TELEMETRY = 1
+export PIP_NO_INPUT = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bundle lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp ## Kafka, Redis, a worker and real purchases: watch the hints come
+	@$(BIN)/aigq demo
+
+test: $(VENV)/dev.stamp ## all tests, on real embedded servers
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp ## ruff, mypy --strict, import rules, docs tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/docs
+
+bundle: $(VENV)/dev.stamp ## train and export the demo's bundle anew (long; fixed seed)
+	$(BIN)/aigq train --out runs/complete-journey --seed 0
+	$(BIN)/aigq export runs/complete-journey --out exported_models/complete-journey
+
+lock: $(VENV)/dev.stamp ## write constraints.txt from what is installed
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean: ## remove the virtual environment and local data
+	rm -rf $(VENV) var runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
+	@touch $@
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt $(VENV)/python.stamp
+	@echo "Installing AIGQ into $(VENV) (once; a minute or two) …"
+	@$(PIP) -e '.[cpu,data]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt $(VENV)/python.stamp
+	@echo "Installing AIGQ and its test tools into $(VENV) (once; a few minutes) …"
+	@$(PIP) -e '.[cpu,data,train,dev]'
+	@touch $@ $(VENV)/demo.stamp

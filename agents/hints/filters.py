@@ -1,0 +1,146 @@
+"""What must not be shown, decided after generation: pure, in the list's order, each drop with its reason.
+
+The paper names no filter (its display rules are not given); all of this is ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rapidfuzz import fuzz
+
+from agents.hints.generator import Candidate
+from agents.session.interest import ACTION_CODES
+from streams.hint_request import HintRequest
+from streams.records import Action
+
+LENGTH: Final = "length"
+PERSONAL: Final = "personal"
+DENIED: Final = "denied"
+DUPLICATE: Final = "duplicate"
+NEAR_DUPLICATE: Final = "near_duplicate"
+JUST_SEARCHED: Final = "just_searched"
+JUST_PURCHASED: Final = "just_purchased"
+
+_MAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_DIGITS = re.compile(r"(?:\d[ ().+/-]{0,2}){9,}")
+_WORDS = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class FilterRules:
+    """Limits of a hint's text, and for how long (ms of event time) what the user did is not hinted again.
+
+    A purchase is held back only for the rest of a visit: what is bought every week is the best hint for
+    the next one. `similar`: rapidfuzz ratio, 0 to 100, from which two hints count as the same.
+    """
+
+    characters: tuple[int, int] = (2, 60)
+    words_max: int = 8
+    searched_ms: int = 10 * 60_000
+    purchased_ms: int = 2 * 3_600_000
+    similar: float = 92.0
+
+
+def filter_candidates(
+    candidates: Sequence[Candidate],
+    request: HintRequest,
+    denied: Collection[str] = frozenset(),
+    rules: FilterRules = FilterRules(),  # noqa: B008 - frozen
+) -> tuple[list[Candidate], dict[str, int]]:
+    """Candidates that may be shown, in their order, and how many were dropped by reason.
+
+    denied: queries or terms in lower case; a candidate that holds one as whole words is dropped.
+    """
+    done = _recent(request, rules)
+    kept: list[Candidate] = []
+    dropped: Counter[str] = Counter()
+    for candidate in candidates:
+        reason = _unfit(candidate.query, denied, rules) or done.get(_plain(candidate.query))
+        reason = reason or _double(candidate.query, kept, rules)
+        if reason:
+            dropped[reason] += 1
+        else:
+            kept.append(candidate)
+    return kept, dict(dropped)
+
+
+def _unfit(query: str, denied: Collection[str], rules: FilterRules) -> str | None:
+    least, most = rules.characters
+    if not least <= len(query) <= most or len(query.split()) > rules.words_max:
+        return LENGTH
+    if is_personal(query):
+        return PERSONAL
+    if denied and any(span in denied for span in _spans(query)):
+        return DENIED
+    return None
+
+
+def is_personal(query: str) -> bool:
+    """A mail address, or nine digits and more that can be a phone, card or account number.
+
+    >>> is_personal("jo@example.org"), is_personal("+49 (171) 555-0123"), is_personal("9 volt batteries")
+    (True, True, False)
+    """
+    return bool(_MAIL.search(query) or _DIGITS.search(query))
+
+
+def _recent(request: HintRequest, rules: FilterRules) -> dict[str, str]:
+    """Plain text of what the user just searched or bought, with the reason it is held back for."""
+    limits = {
+        ACTION_CODES[Action.PURCHASE]: (rules.purchased_ms, JUST_PURCHASED),
+        ACTION_CODES[Action.SEARCH]: (rules.searched_ms, JUST_SEARCHED),
+    }
+    recent = {}
+    for behaviour in request.behaviours:
+        limit_ms, reason = limits.get(behaviour.action, (0, ""))
+        if request.version.as_of_ms - behaviour.at_ms < limit_ms:
+            recent[_plain(behaviour.text)] = reason
+    return recent
+
+
+def _double(query: str, kept: Sequence[Candidate], rules: FilterRules) -> str | None:
+    plain, stems = _plain(query), _stems(query)
+    for other in kept:
+        other_plain, other_stems = _plain(other.query), _stems(other.query)
+        if plain == other_plain:
+            return DUPLICATE
+        if stems == other_stems:
+            return NEAR_DUPLICATE
+        # Numbers tell products apart ("6 volt", "9 volt"), however alike the rest is.
+        if _numbers(plain) == _numbers(other_plain) and fuzz.ratio(plain, other_plain) >= rules.similar:
+            return NEAR_DUPLICATE
+    return None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _stems(query: str) -> list[str]:
+    """Words without order and plural: "canned tomatoes" is "tomato can" is not; "egg" is "eggs"."""
+    return sorted(_singular(word) for word in _WORDS.findall(query.casefold()))
+
+
+def _singular(word: str) -> str:
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 4 and word.endswith(("oes", "ches", "shes", "xes")):
+        return word[:-2]
+    if len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
+        return word[:-1]
+    return word
+
+
+def _numbers(plain: str) -> list[str]:
+    return re.findall(r"\d+", plain)
+
+
+def _spans(query: str) -> set[str]:
+    """All runs of whole words of the query, the query itself among them."""
+    words = _plain(query).split()
+    return {" ".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1)}

@@ -1,0 +1,136 @@
+"""AIGQ-Direct: hint requests in, lists of candidates out, one graph call a batch.
+
+onnxruntime is imported when the first generator is made: whoever only reads hints or keeps sessions needs
+none. A request's list does not depend on the requests that it is batched with.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from agents.hints.context import Contexts, context_arrays
+from agents.hints.encoder import SubwordEncoder
+from agents.session.interest import Interest, InterestPolicy
+from agents.session.window import WINDOW_LIMIT
+from streams.errors import BundleError
+from streams.hint_request import HintRequest
+
+Provider = Literal["cpu", "cuda"]
+PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+SCORE_DIGITS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A generated query; `score` is its log-probability after the hints before it."""
+
+    query: str
+    score: float
+
+
+class Generator:
+    """Writes lists with a bundle's graph. Safe to call from several threads.
+
+    reembedded: how many requests so far came with another encoder's vectors.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        lexicon: Sequence[str],
+        encoder: SubwordEncoder,
+        policy: InterestPolicy = InterestPolicy(),  # noqa: B008 - frozen
+    ) -> None:
+        self._session, self._lexicon, self._encoder, self._policy = session, lexicon, encoder, policy
+        self.reembedded = 0
+        self._run(_blank(encoder.dim))  # the first run of a session costs twice the others
+
+    def generate(self, requests: Sequence[HintRequest]) -> list[list[Candidate]]:
+        """One list a request, in the requests' order: distinct queries, the best first."""
+        if not requests:
+            return []
+        queries, scores = self._run(context_arrays([self._own(request) for request in requests]))
+        return [self._candidates(*row) for row in zip(queries.tolist(), scores.tolist(), strict=True)]
+
+    def _run(self, contexts: Contexts) -> tuple[Any, Any]:
+        queries, scores = self._session.run(["queries", "scores"], contexts.inputs())
+        return queries, scores
+
+    def _candidates(self, queries: list[int], scores: list[float]) -> list[Candidate]:
+        written = zip(queries, scores, strict=True)
+        # Rounded, so that a list reads the same wherever the last bits of a sum differ.
+        return [Candidate(self._lexicon[q], round(s, SCORE_DIGITS)) for q, s in written if q >= 0]
+
+    def _own(self, request: HintRequest) -> HintRequest:
+        """The request in this bundle's embedding: made anew from its texts when it came in another's.
+
+        The shopper interest then knows the window only, until the session worker has the bundle, too.
+        """
+        if request.encoder == self._encoder.name:
+            return request
+        self.reembedded += 1
+        vectors = [self._encoder.embed(behaviour.text) for behaviour in request.behaviours]
+        interest = Interest.empty(self._encoder.dim)
+        for behaviour, vector in zip(reversed(request.behaviours), reversed(vectors), strict=True):
+            interest = interest.add(vector, behaviour.action, behaviour.at_ms, self._policy)
+        empty = np.zeros((0, self._encoder.dim), np.int8)
+        return replace(
+            request,
+            encoder=self._encoder.name,
+            vectors=np.stack(vectors) if vectors else empty,
+            interests=interest.unit(),
+        )
+
+
+def open_session(graph: bytes, *, threads: int = 1, provider: Provider = "cpu") -> Any:
+    """An onnxruntime session over a graph. Raises BundleError: no runtime, no such device, no such graph.
+
+    One thread a process and no spinning: more processes use more cores better than more threads do.
+    """
+    runtime = _onnxruntime(provider)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    wanted = PROVIDERS[provider]
+    try:
+        session = runtime.InferenceSession(graph, options, providers=list(dict.fromkeys([wanted, PROVIDERS["cpu"]])))
+    except Exception as error:  # onnxruntime raises its own kinds, some of them bare RuntimeError
+        raise BundleError(f"The graph cannot be loaded: {error}.", action="Export the bundle again.") from error
+    if session.get_providers()[0] != wanted:  # the GPU package falls back to the CPU in silence
+        raise BundleError(
+            f"{wanted} did not start; onnxruntime offers {session.get_providers()}.",
+            action="Check driver, CUDA and cuDNN, or set the provider to cpu.",
+        )
+    return session
+
+
+def _onnxruntime(provider: Provider) -> Any:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the package is imported
+    extra = "gpu" if provider == "cuda" else "cpu"
+    try:
+        runtime = importlib.import_module("onnxruntime")
+        available = runtime.get_available_providers()
+    except (ImportError, AttributeError) as error:
+        raise BundleError(
+            "onnxruntime is not installed, so no hints can be generated.",
+            action=f"Install exactly one of the extras, here: pip install 'aigq[{extra}]'",
+        ) from error
+    if PROVIDERS[provider] not in available:
+        raise BundleError(
+            f"The installed onnxruntime has no {PROVIDERS[provider]}.",
+            action=f"Uninstall onnxruntime, then: pip install 'aigq[{extra}]'",
+        )
+    return runtime
+
+
+def _blank(dim: int) -> Contexts:
+    codes = [np.zeros((1, WINDOW_LIMIT), np.int32) for _ in range(3)]
+    return Contexts(np.zeros((1, WINDOW_LIMIT, dim), np.int8), *codes, np.zeros((1, 2, dim), np.int8))

@@ -1,0 +1,50 @@
+"""The program ``aigq``: one command for each thing a shop does with AIGQ."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Before anything may import onnxruntime: since 1.29 it sends telemetry unless told not to.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import typer
+
+from aigq import (
+    demo_command,
+    doctor_command,
+    event_commands,
+    hint_commands,
+    replay_command,
+    service_commands,
+    think_commands,
+    training_commands,
+)
+from aigq.console import EXIT_CODES, explained
+
+app = typer.Typer(
+    name="aigq",
+    help="Hints before anybody types: shop events in from Kafka, generated hint lists out to Redis.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+demo_command.register(app)
+service_commands.register(app)
+replay_command.register(app)
+event_commands.register(app)
+hint_commands.register(app)
+think_commands.register(app)
+training_commands.register(app)
+doctor_command.register(app)
+
+
+def run() -> None:
+    """Entry point of the ``aigq`` script."""
+    sys.exit(explained(app))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,61 @@
+"""Servers for every test that needs one: embedded by default, any Kafka and Redis by URL.
+
+    AIGQ_TEST_KAFKA_URL=kafka://host:port[,host:port] AIGQ_TEST_REDIS_URL=redis://host:port/0 make test
+
+Tests marked `embedded_only` stop or kill a server; they are skipped when servers of others are used.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+with warnings.catch_warnings():
+    # kafka-python 3.0 reads its schema files with importlib.resources.read_text, deprecated in Python 3.11.
+    warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
+    import kafka.protocol.api_message  # noqa: F401
+
+from streams.embedded.servers import EmbeddedKafka, EmbeddedRedis
+
+KAFKA_URL_NAME = "AIGQ_TEST_KAFKA_URL"
+REDIS_URL_NAME = "AIGQ_TEST_REDIS_URL"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "embedded_only: stops or kills a server; skipped when the servers are given by URL"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    given = [name for name in (KAFKA_URL_NAME, REDIS_URL_NAME) if os.environ.get(name)]
+    if given:
+        skip = pytest.mark.skip(reason=f"kills a server, and {' and '.join(given)} names one of others")
+        for item in items:
+            if item.get_closest_marker("embedded_only"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def kafka_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Kafka for the whole session, as `kafka://host:port[,host:port]`; tests use topics of their own."""
+    given = os.environ.get(KAFKA_URL_NAME)
+    if given:
+        yield given
+        return
+    with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as kafka:
+        yield kafka.url
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis for the whole session, as `redis://host:port/0`; tests use key prefixes of their own."""
+    given = os.environ.get(REDIS_URL_NAME)
+    if given:
+        yield given
+        return
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis.url

@@ -1,0 +1,94 @@
+"""Filters: what is dropped, and for which reason."""
+
+import numpy as np
+import pytest
+
+from agents.hints.filters import FilterRules, filter_candidates, is_personal
+from agents.hints.generator import Candidate
+from agents.session.interest import ACTION_CODES
+from streams.hint_request import Behaviour, HintRequest, Version
+from streams.records import Action
+
+NOW_MS = 1_700_000_000_000
+MINUTE_MS = 60_000
+
+
+def request(*done: tuple[Action, int, str]) -> HintRequest:
+    window = tuple(Behaviour(ACTION_CODES[action], NOW_MS - ago_ms, text) for action, ago_ms, text in done)
+    vectors = np.zeros((len(window), 2), np.int8)
+    return HintRequest("u", Version(NOW_MS, 0), "first", 1.0, "e", window, vectors, np.zeros((2, 2), np.int8))
+
+
+def kept(*queries: str, of: HintRequest | None = None, denied: frozenset[str] = frozenset()) -> list[str]:
+    candidates = [Candidate(query, -1.0) for query in queries]
+    return [candidate.query for candidate in filter_candidates(candidates, of or request(), denied)[0]]
+
+
+def reasons(*queries: str, of: HintRequest | None = None, denied: frozenset[str] = frozenset()) -> dict[str, int]:
+    return filter_candidates([Candidate(query, -1.0) for query in queries], of or request(), denied)[1]
+
+
+def test_different_hints_pass_in_their_order() -> None:
+    assert kept("milk", "eggs", "6 volt batteries", "9 volt batteries") == [
+        "milk", "eggs", "6 volt batteries", "9 volt batteries",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("double", "reason"),
+    [
+        ("Ice  Cream Cones", "duplicate"),
+        ("ice cream cone", "near_duplicate"),
+        ("cones ice cream", "near_duplicate"),
+        ("ice creams cones", "near_duplicate"),
+        ("icecream cones", "near_duplicate"),
+    ],
+)
+def test_the_second_of_two_alike_is_dropped(double: str, reason: str) -> None:
+    assert kept("ice cream cones", double) == ["ice cream cones"]
+    assert reasons("ice cream cones", double) == {reason: 1}
+
+
+@pytest.mark.parametrize("query", ["x", "a" * 61, "one two three four five six seven eight nine"])
+def test_queries_of_unfit_length_are_dropped(query: str) -> None:
+    assert reasons(query) == {"length": 1}
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["jo@example.org", "call +49 171 5550123", "4111 1111 1111 1111", "4111111111111111", "(555) 010-1234 5"],
+)
+def test_personal_data_is_dropped(query: str) -> None:
+    assert reasons(query) == {"personal": 1}
+
+
+@pytest.mark.parametrize("query", ["9 volt batteries", "2 liter soda", "iphone 17", "v8 juice 12 x 330"])
+def test_ordinary_numbers_are_not_personal(query: str) -> None:
+    assert not is_personal(query)
+
+
+def test_a_denied_term_drops_queries_that_hold_it_as_whole_words() -> None:
+    denied = frozenset({"rat poison", "beer"})
+    assert kept("Beer", "root beer", "beeren", "cheap rat poison", "rat", denied=denied) == ["beeren", "rat"]
+    assert reasons("beer", denied=denied) == {"denied": 1}
+
+
+def test_what_was_just_searched_is_dropped_for_ten_minutes() -> None:
+    just = request((Action.SEARCH, 9 * MINUTE_MS, "Milk"))
+    assert reasons("milk", "eggs", of=just) == {"just_searched": 1}
+    assert reasons("milk", of=request((Action.SEARCH, 10 * MINUTE_MS, "milk"))) == {}
+
+
+def test_a_purchase_is_held_back_for_the_rest_of_the_visit_only() -> None:
+    visit_ms = FilterRules().purchased_ms
+    assert reasons("milk", of=request((Action.PURCHASE, 0, "milk"))) == {"just_purchased": 1}
+    assert reasons("milk", of=request((Action.PURCHASE, visit_ms, "milk"))) == {}
+
+
+def test_a_view_holds_nothing_back() -> None:
+    assert kept("milk", of=request((Action.VIEW, 0, "milk"))) == ["milk"]
+
+
+def test_a_dropped_hint_does_not_drop_its_likes() -> None:
+    just = request((Action.PURCHASE, 0, "egg"))
+    assert kept("egg", "eggs", of=just) == ["eggs"]
