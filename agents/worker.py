@@ -184,7 +184,8 @@ class Worker:
             self._loader.cancel()
         for app in reversed(self.apps):
             try:
-                await asyncio.wait_for(app.stop(), STOP_WITHIN_S)
+                async with asyncio.timeout(STOP_WITHIN_S):
+                    await app.stop()
             except Exception as error:
                 log.warning("stop_failed", app=app.conf.id, error=repr(error))
         if self._redis is not None:

@@ -116,8 +116,9 @@ def _offline(
         print_json({**result.as_dict(), "differences": len(differences)})
     else:
         out.print(render_offline_result(result))
+    if expect is not None and not json:
+        err.print(render_differences(differences, users=len(result.lists)))
     if differences:
-        err.print(render_differences(differences))
         raise typer.Exit(1)
 
 

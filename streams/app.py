@@ -38,12 +38,11 @@ class DeliveredTopic(faust.Topic):
         return message
 
     async def publish_message(self, fut: Any, wait: bool = False) -> Any:
-        """A send that the client refuses at once must not look as if it were still under way."""
+        """A send that the client refuses at once is the sender's to handle, and no longer under way."""
         try:
             return await super().publish_message(fut, wait)
-        except Exception as error:
-            if not fut.done():
-                fut.set_exception(error)
+        except Exception:
+            cast("NearlineApp", self.app).undelivered.forget(fut)
             raise
 
 
@@ -61,6 +60,10 @@ class Undelivered:
         """Remember a send until it is confirmed or fails."""
         self._pending.add(message)
         message.add_done_callback(self._done)
+
+    def forget(self, message: asyncio.Future[Any]) -> None:
+        """A send that never began: its sender was told by an exception."""
+        self._pending.discard(message)
 
     def _done(self, message: asyncio.Future[Any]) -> None:
         self._pending.discard(message)

@@ -7,7 +7,7 @@ adds ``aigq.reason``, the short name that the metric counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from faust.types import EventT
@@ -17,6 +17,7 @@ from streams.metrics import Metrics
 from streams.records import Source
 
 log = structlog.get_logger("dead_letters")
+CUT_BYTES: Final = 64 * 1024
 
 INTERNAL_ERROR = "internal_error"
 
@@ -38,7 +39,13 @@ async def set_aside(topic: Any, record: EventT[Any], error: Exception, metrics: 
     if not isinstance(error, AigqError):
         log.error("record_failed", error=repr(error), topic=source.topic, offset=source.offset)
     headers = dead_letter_headers(headers_of(record), source, error)
-    await topic.send(key=record.key, value=record.value, headers=headers, partition=source.partition)
+    value = record.value
+    try:
+        await topic.send(key=record.key, value=value, headers=headers, partition=source.partition)
+    except Exception as refused:  # too large for the topic, say; the reason and the beginning are kept
+        log.error("dead_letter_refused", error=repr(refused), topic=source.topic, offset=source.offset)
+        headers = [*dead_letter_headers({}, source, error), ("aigq.cut_from_bytes", str(len(value)).encode())]
+        await topic.send(key=None, value=value[:CUT_BYTES], headers=headers, partition=source.partition)
     metrics.dead_letters.labels(reason_of(error)).inc()
 
 

@@ -6,6 +6,8 @@ StoreUnavailableError. What stands in the URL (user, password, database) wins ov
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any, Final
 
 import redis
@@ -24,13 +26,34 @@ BACKOFF_CAP_S: Final = 0.2
 HEALTH_CHECK_S: Final = 30
 
 
+class _Cancellable(redis.asyncio.Connection):
+    """Put before a connection class, it gives back the cancellations that Python 3.11 swallows.
+
+    redis-py sends with `asyncio.wait_for`, which before Python 3.12 returns as if nothing had happened
+    when its task is cancelled just as the sending is done: a worker could then not be stopped.
+    """
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)
+        if task and task.cancelling() > before:
+            await self.disconnect(nowait=True)  # the reply will not be read
+            raise asyncio.CancelledError
+
+
 def connect_redis(settings: Settings) -> redis.asyncio.Redis:
     """Asynchronous client; it connects at its first command. Raises SettingsError."""
     retry = AsyncRetry(ExponentialBackoff(BACKOFF_CAP_S, BACKOFF_S), RETRIES)
     try:
-        return redis.asyncio.Redis.from_url(settings.redis_url, retry=retry, **_options(settings))
+        client = redis.asyncio.Redis.from_url(settings.redis_url, retry=retry, **_options(settings))
     except ValueError as error:
         raise _bad_url(error) from error
+    pool = client.connection_pool
+    pool.connection_class = type("Connection", (_Cancellable, pool.connection_class), {})
+    return client
 
 
 def connect_redis_sync(settings: Settings) -> redis.Redis:

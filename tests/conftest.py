@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ with warnings.catch_warnings():
     import kafka.protocol.api_message  # noqa: F401
 
 from streams.embedded.servers import EmbeddedKafka, EmbeddedRedis
+from tests.shop import Shop
 
 KAFKA_URL_NAME = "AIGQ_TEST_KAFKA_URL"
 REDIS_URL_NAME = "AIGQ_TEST_REDIS_URL"
@@ -59,3 +61,13 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as redis:
         yield redis.url
+
+
+@pytest.fixture
+def shop(kafka_url: str, redis_url: str, tmp_path: Path) -> Iterator[Shop]:
+    """A shop with topics of its own; its workers are stopped at the end."""
+    opened = Shop(kafka_url, redis_url, tmp_path)
+    try:
+        yield opened
+    finally:
+        opened.close()

@@ -13,6 +13,7 @@ import torch
 from agents.hints.encoder import SubwordEncoder
 from agents.hints.trie import Trie, build_trie
 from streams.errors import TrainingError
+from streams.hint_request import to_unit
 from training.decoder import Generator
 from training.network import Shape
 
@@ -54,7 +55,7 @@ class Checkpoint:
     def blank_network(self) -> Generator:
         """The network before training."""
         encoder = self.encoder()
-        queries = np.stack([encoder.embed(query) for query in self.queries])
+        queries = to_unit(np.stack([encoder.embed(query) for query in self.queries]))
         return Generator(self.shape, self.trie(), torch.from_numpy(queries))
 
 

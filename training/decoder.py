@@ -49,6 +49,7 @@ class ListDecoder(nn.Module):
         self.inside = nn.Parameter(torch.zeros(shape.width))
         self.layers = nn.ModuleList(Layer(shape, cross=True) for _ in range(shape.decoder_layers))
         self.norm = nn.LayerNorm(shape.width)
+        nn.init.constant_(self.norm.weight, 0.2)  # begin near the prior
         nn.init.normal_(self.token.weight, std=shape.width**-0.5)
         for name in ("token", "parent", "first", "count", "query", "queries"):
             self.register_buffer(f"trie_{name}", torch.from_numpy(getattr(trie, name).copy()), persistent=False)
@@ -207,7 +208,7 @@ class ListDecoder(nn.Module):
 
 
 class Generator(nn.Module):
-    """Contexts in, lists out: what is trained and exported. queries: (V, D) int8, e(q)·127 of the lexicon."""
+    """Contexts in, lists out: what is trained and exported. queries: (V, D), e(q) of the lexicon."""
 
     def __init__(self, shape: Shape, trie: Trie, queries: Tensor) -> None:
         super().__init__()

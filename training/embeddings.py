@@ -1,10 +1,15 @@
 """The encoder's table: products bought together, by the same households or of one category lie near.
 
-Three views of the phrases are laid side by side: how much more often than by chance two stand in one
-basket, how much more often in one household's year (both as positive PMI with context smoothing 0.75,
-Levy et al. 2015, "Improving Distributional Similarity"), and the category. Their truncated SVD gives each
-phrase a vector; ridge regression spreads the vectors over the phrases' words, so that the encoder needs
-words only. Everything is dense linear algebra on about 1,600 phrases: seconds, and no seed.
+Meaning: three views of the phrases are laid side by side: how much more often than by chance two stand in
+one basket, how much more often in one household's year (both as positive PMI with context smoothing 0.75,
+Levy et al. 2015, "Improving Distributional Similarity"), and the category; then a truncated SVD.
+Identity: an interest is a sum of embeddings, and what a household buys by habit is to be read off it again.
+For that the best D directions are the principal ones of households' decayed purchases. Their rows are long
+for popular phrases and short for rare ones, so in the sum of both parts popular phrases keep apart from
+each other, and rare ones lie with their category.
+
+Ridge regression then spreads the vectors over the phrases' words, so that the encoder needs words only.
+Everything is dense linear algebra on about 1,600 phrases: seconds, and no seed.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import numpy.typing as npt
 import polars as pl
 from tokenizers import Tokenizer
 
+from agents.session.interest import InterestPolicy
 from training.lexicon import word_forms
 
 Float64 = npt.NDArray[np.float64]
@@ -25,6 +31,9 @@ DIM: Final = 64  # D
 CONTEXT_SMOOTHING: Final = 0.75
 HOUSEHOLD_WEIGHT: Final = 0.5
 CATEGORY_WEIGHT: Final = 0.5
+IDENTITY_WEIGHT: Final = 10.0
+HALF_LIFE_MS: Final = InterestPolicy().shopper_half_life_ms
+SNAPSHOT_MS: Final = 14 * 86_400_000
 RIDGE: Final = 0.02
 FORM_WEIGHT: Final = 0.5  # of a phrase in another form (singular, plural) beside the phrase itself
 
@@ -39,7 +48,7 @@ def phrase_vectors(purchases: pl.DataFrame, queries: Sequence[str]) -> Float64:
         HOUSEHOLD_WEIGHT * _scaled(_ppmi(_together(known["household_id"].to_numpy(), items, len(queries)))),
         CATEGORY_WEIGHT * _scaled(_category_view(known, number)),
     ]
-    return _reduced(np.hstack(views), DIM)
+    return _unit(_reduced(np.hstack(views), DIM) + IDENTITY_WEIGHT * _principal(known, items, len(queries)))
 
 
 def word_table(
@@ -74,6 +83,23 @@ def _with_forms(
             rows.append(row)
             importance.append(weights[row] * (FORM_WEIGHT if place else 1.0))
     return texts, vectors[rows], np.array(importance)
+
+
+def _principal(known: pl.DataFrame, items: npt.NDArray[np.int64], count: int) -> Float64:
+    """(V, D): principal directions of households' decayed purchases, looked at every SNAPSHOT_MS."""
+    _, household = np.unique(known["household_id"].to_numpy(), return_inverse=True)
+    times = known["time_ms"].to_numpy()
+    span = (times - times.min()) // SNAPSHOT_MS
+    decayed = np.zeros((int(household.max()) + 1, count), np.float32)
+    gram = np.zeros((count, count))
+    for step in range(int(span.max()) + 1):
+        decayed *= np.float32(2.0 ** (-SNAPSHOT_MS / HALF_LIFE_MS))
+        inside = span == step
+        np.add.at(decayed, (household[inside], items[inside]), np.float32(1.0))
+        directions = _unit(decayed)
+        gram += directions.T @ directions
+    _, vectors = np.linalg.eigh(gram)
+    return np.asarray(vectors[:, -DIM:], np.float64)
 
 
 def _together(groups: npt.NDArray[np.int64], items: npt.NDArray[np.int64], count: int) -> Float64:
@@ -113,12 +139,15 @@ def _category_view(known: pl.DataFrame, number: dict[str, int]) -> Float64:
 
 def _scaled(view: Float64) -> Float64:
     """Rows of unit length (zeros stay), without the direction that all rows share."""
-    view = view / np.maximum(np.linalg.norm(view, axis=1, keepdims=True), 1e-9)
+    view = _unit(view)
     return view - view.mean(axis=0, keepdims=True)
 
 
 def _reduced(view: Float64, dim: int) -> Float64:
     """(V, dim) unit vectors: left singular vectors, weighted by the root of their singular values."""
     left, values, _ = np.linalg.svd(view, full_matrices=False)
-    vectors = left[:, :dim] * np.sqrt(values[:dim])
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return _unit(left[:, :dim] * np.sqrt(values[:dim]))
+
+
+def _unit(rows: npt.NDArray[np.floating]) -> Float64:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float64)

@@ -1,20 +1,26 @@
 """What a context says about each query before any hint is written: a score per query, once per list.
 
-A shopper buys again what they bought, and what is like it. Both can be read off the embeddings directly:
+A shopper buys again what they bought, and what goes with it. Both can be read off the embeddings directly:
 
-    c_hq = Σ_l α_h(action_l, age_l) · exp(β_h · (e(text_l) · e(q) − 1))     decayed counts, H kinds of them
-    s_q  = b_q + MLP(log(1 + c_q), e(q) · visit interest, e(q) · shopper interest)
-
-With large β the kernel counts the query itself, with small β also what is near it. α is learned from action
+    c_hq = Σ_l α_h(action_l, age_l) · exp(β_h · (e(text_l) · e(q) − 1))      decayed counts, H kinds of them
+    r_q  = softplus(a_q · interests + b_q) + Σ_h g_h · c_hq                  expected purchases of q
+    s_q  = log r_q − d · log(1 + c_0q)                                       what was bought a minute ago is not
+                                                                             bought again now
+The interests are sums over everything the shopper did, so a linear map recovers a good part of what they buy
+by habit, also what has left the window. It begins as the ridge regression of baskets on interests (`warm`).
+With large β the kernel counts the query itself, with small β also what is near it; α is learned from action
 and age, so the network finds its own half-lives. A trie node's score is the log-sum-exp of the queries below
-it, so that the scores alone already are a proper distribution over the lexicon, factorised along the trie;
-the decoder adds to it. Ours (the paper's network is a language model): a soft copy mechanism in the sense of
+it, so that the scores alone are a proper distribution over the lexicon, factorised along the trie; the
+decoder adds to it. Ours (the paper's network is a language model); a soft copy mechanism in the sense of
 Gu et al. 2016, "Incorporating Copying Mechanism in Sequence-to-Sequence Learning", over texts, not tokens.
 """
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own convention
 from torch import Tensor, nn
@@ -22,27 +28,28 @@ from torch import Tensor, nn
 from agents.hints.context import ACTIONS, AGES
 from agents.hints.trie import ROOT, Trie
 
-KERNELS = (60.0, 60.0, 60.0, 8.0)  # β_h
-HIDDEN_UNITS = 16
-INT8_SCALE = 127.0
+KERNELS: Final = (60.0, 60.0, 60.0, 8.0)  # β_h; kind 0 also counts what is fresh
+FORGETTING: Final = (1.0, 0.0, 0.1, 0.05)  # per age bucket, to begin with
+GAINS: Final = (1e-3, 0.02, 0.02, 1e-4)  # g_h, to begin with
+SHARPNESS: Final = 60.0  # of the softplus: it bends at rates of about 1 / 60
+FLOOR: Final = 1e-5
+RIDGE: Final = 1e-3  # per sample
+
+Float32 = npt.NDArray[np.float32]
 
 
 class QueryPrior(nn.Module):
-    """V queries with embeddings e(q), (V, D) int8, over N trie nodes."""
+    """V queries with embeddings e(q), (V, D) float32, over N trie nodes."""
 
     def __init__(self, queries: Tensor, trie: Trie) -> None:
         super().__init__()
         kinds = len(KERNELS)
-        self.register_buffer("queries", queries.to(torch.float32) * (1.0 / INT8_SCALE))
-        self.bias = nn.Parameter(torch.zeros(len(queries)))
+        self.register_buffer("queries", queries)
+        self.habit = nn.Linear(2 * queries.shape[1], len(queries))
         self.action = nn.Parameter(torch.zeros(ACTIONS, kinds))
-        self.age = nn.Parameter(_half_lives(kinds))
-        self.up = nn.Linear(kinds + 2, HIDDEN_UNITS)
-        self.down = nn.Linear(HIDDEN_UNITS, 1)
-        self.direct = nn.Linear(kinds + 2, 1, bias=False)
-        with torch.no_grad():
-            self.down.weight.zero_()
-            self.direct.weight.copy_(torch.tensor([[0.5, 0.5, 0.5, 0.1, 0.5, 1.0]]))
+        self.age = nn.Parameter(-torch.arange(AGES).unsqueeze(-1) * torch.tensor(FORGETTING))
+        self.gain = nn.Parameter(torch.tensor(GAINS).log())
+        self.fresh = nn.Parameter(torch.tensor(0.2))
         inner = np.flatnonzero(trie.query < 0)
         self.register_buffer("below", torch.from_numpy(_below(trie, inner)), persistent=False)
         place = np.empty(len(trie.query), np.int32)
@@ -56,15 +63,10 @@ class QueryPrior(nn.Module):
 
     def of_queries(self, events: Tensor, actions: Tensor, ages: Tensor, interests: Tensor) -> Tensor:
         """Log-scores s_q, (B, V)."""
-        features = torch.cat(
-            [
-                torch.log1p(self._counts(events, actions, ages)),
-                interests @ self.queries.transpose(0, 1),
-            ],
-            1,
-        ).transpose(1, 2)  # (B, V, H + 2)
-        refined = self.down(F.relu(self.up(features))) + self.direct(features)
-        scores: Tensor = self.bias + refined.squeeze(-1)
+        counts = self._counts(events, actions, ages)
+        habit = F.softplus(self.habit(interests.flatten(1)) * SHARPNESS) * (1.0 / SHARPNESS)
+        rates = habit + (counts * self.gain.exp().reshape(1, -1, 1)).sum(1) + FLOOR
+        scores: Tensor = rates.log() - self.fresh * torch.log1p(counts[:, 0])
         return scores
 
     def of_nodes(self, scores: Tensor) -> Tensor:
@@ -72,6 +74,15 @@ class QueryPrior(nn.Module):
         top = scores.amax(-1, keepdim=True)
         inner = torch.log((scores - top).exp() @ self.below + 1e-20) + top
         return torch.cat([inner, scores], 1).index_select(1, self.place)
+
+    def warm(self, interests: Float32, bought: Float32) -> None:
+        """Set a, b to the ridge regression of `bought` (n, V), 0 or 1, on `interests` (n, 2, D)."""
+        flat = np.hstack([interests.reshape(len(interests), -1), np.ones((len(interests), 1), np.float32)])
+        gram = (flat.T @ flat).astype(np.float64) + RIDGE * len(flat) * np.eye(flat.shape[1])
+        solved = np.linalg.solve(gram, (flat.T @ bought).astype(np.float64)).astype(np.float32)
+        with torch.no_grad():
+            self.habit.weight.copy_(torch.from_numpy(solved[:-1].T.copy()))
+            self.habit.bias.copy_(torch.from_numpy(solved[-1].copy()))
 
     def _counts(self, events: Tensor, actions: Tensor, ages: Tensor) -> Tensor:
         """c, (B, H, V). The kernel is a fixed function of fixed embeddings: nothing to learn in it."""
@@ -87,13 +98,7 @@ class QueryPrior(nn.Module):
         return torch.cat(counts, 1)
 
 
-def _half_lives(kinds: int) -> Tensor:
-    """(AGES, H): begin with slow, middle and fast forgetting, the last kind slow again."""
-    buckets = torch.arange(AGES, dtype=torch.float32).unsqueeze(-1)
-    return -buckets * torch.tensor([0.0, 0.1, 0.3, 0.0])[:kinds]
-
-
-def _below(trie: Trie, inner: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _below(trie: Trie, inner: npt.NDArray[Any]) -> Float32:
     """(V, inner nodes): 1 where the query lies below the node."""
     column = {int(node): place for place, node in enumerate(inner)}
     below = np.zeros((int(trie.queries[ROOT]), len(inner)), np.float32)

@@ -3,7 +3,8 @@
 The states are made with the functions that live sessions use (window, interest, context arrays), from real
 purchases and the simulated searches of training.datasets.events. Two tasks, one sample each a basket:
 
-- NEXT: before the basket's first event, as when the shopper left the shop the last time;
+- NEXT: before the basket's first event. Either as of the basket's time, when the shopper opens the shop,
+  or as of the event before it, when they left; training draws one, an evaluation says which (`opened`);
 - REST: after a part of the basket was bought. For half of the baskets its own simulated searches were seen
   too; with `honest`, as in every evaluation, never, since they are made from what is being predicted.
 
@@ -99,6 +100,7 @@ class SampleMaker:
     span: Span
     tasks: tuple[int, ...] = (NEXT, REST)
     honest: bool = False
+    opened: bool | None = None
     seed: int = 0
     later_max: int = 24
 
@@ -153,7 +155,16 @@ class SampleMaker:
         later = [number for number in self._later(baskets[place + 1 :]) if number not in items]
         habit = tuple(state.habit.get(item, 0.0) / self._growth(basket.time_ms) for item in items)
         sample = Sample(task, household_id, basket.time_ms, tuple(items), habit, tuple(later[: self.later_max]))
-        return sample, self._request(household_id, state, basket.time_ms)
+        as_of_ms = state.interest.at_ms
+        if task == NEXT and self._opened(basket):
+            as_of_ms = basket.time_ms
+        return sample, self._request(household_id, state, as_of_ms or basket.time_ms)
+
+    def _opened(self, basket: Basket) -> bool:
+        if self.opened is not None:
+            return self.opened
+        chance = random.Random(f"{self.seed}:opened:{basket.basket_id}")  # noqa: S311 - a simulation
+        return chance.random() < 0.5
 
     def _part(self, basket: Basket) -> list[Behaviour]:
         """The part of a basket that was seen: half of it when honest, else anything; [] if it is too small."""
@@ -187,13 +198,13 @@ class SampleMaker:
     def _growth(time_ms: int) -> float:
         return float(2.0 ** ((time_ms - WHOLE_YEAR.start_ms) / HABIT_HALF_LIFE_MS))
 
-    def _request(self, household_id: int, state: _State, time_ms: int) -> HintRequest:
-        """As the session agent would have asked after the state's newest behaviour."""
+    def _request(self, household_id: int, state: _State, as_of_ms: int) -> HintRequest:
+        """As the session agent would have asked then."""
         vectors = [self.encoder.embed(behaviour.text) for behaviour in state.window]
         empty = np.zeros((0, self.encoder.dim), np.int8)
         return HintRequest(
             user=f"hh-{household_id}",
-            version=Version(state.interest.at_ms or time_ms, 0),
+            version=Version(as_of_ms, 0),
             reason="first",
             drift=1.0,
             encoder=self.encoder.name,

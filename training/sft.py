@@ -22,6 +22,7 @@ from torch import Tensor
 
 from agents.hints.context import Contexts
 from streams.errors import TrainingError
+from streams.hint_request import to_unit
 from training.checkpoint import Checkpoint, lexicon_trie, save_checkpoint
 from training.datasets.complete_journey import TRAIN, Span, load_phrases, load_purchases
 from training.decoder import Generator
@@ -34,6 +35,7 @@ from training.targets import TargetRule, target_arrays
 
 WARM_UP = 0.05  # share of the steps
 CLIP = 1.0
+WARM_SAMPLES = 60_000
 CHECKPOINT_NAME = "generator.pt"
 
 
@@ -101,7 +103,7 @@ def prepared(config: SftConfig, purchases: pl.DataFrame) -> Checkpoint:
 
 def fit(network: Generator, samples: Samples, blank: Checkpoint, config: SftConfig) -> dict[str, Any]:
     """Train in place; returns settings and figures of the run. Raises TrainingError when the loss is lost."""
-    begin_with_popularity(network, blank)
+    begin_with_habit(network, samples)
     steps = max(1, round(config.passes * len(samples) / config.batch))
     optimizer = torch.optim.AdamW(
         network.parameters(), config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
@@ -139,11 +141,13 @@ def batch_loss(network: Generator, contexts: Contexts, nodes: Tensor, weights: T
     return loss
 
 
-def begin_with_popularity(network: Generator, blank: Checkpoint) -> None:
-    """Start every query's bias at its log-popularity."""
-    counts = np.log([count for _, count in blank.lexicon])
-    with torch.no_grad():
-        network.prior.bias.copy_(torch.from_numpy(counts - counts.max()))
+def begin_with_habit(network: Generator, samples: Samples) -> None:
+    """Start the prior from the regression of what was bought on the interests."""
+    chosen = np.arange(0, len(samples), max(1, len(samples) // WARM_SAMPLES))
+    bought = np.zeros((len(chosen), network.prior.habit.out_features), np.float32)
+    for row, place in enumerate(chosen):
+        bought[row, list(samples.samples[place].items)] = 1.0
+    network.prior.warm(to_unit(samples.contexts.interests[chosen]), bought)
 
 
 def _batches(

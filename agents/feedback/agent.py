@@ -64,7 +64,7 @@ class FeedbackAgent:
         if event.action_name not in FEEDBACK:
             return
         for outcome in join_feedback(event, await self._lists(event.person)):
-            await self.outcomes.send(key=outcome.key, value=outcome.to_json())
+            await self.outcomes.send(key=outcome.key(), value=outcome.to_json())
             self.metrics.outcomes.labels(outcome.outcome, str(outcome.joined).lower()).inc()
 
     async def _lists(self, user: str) -> tuple[HintList, ...]:

@@ -64,7 +64,8 @@ class HintsAgent:
         self.dead_letters = self.app.topic(topics.dead_letters, partitions=partitions, **RAW)
         self.app.agent(requests, name="hints")(self._requests)
         self.app.task(self._generate_forever)
-        self.app.on_partitions_revoked.connect(self._revoked)
+        revoked: Any = self.app.on_partitions_revoked
+        revoked.connect(self._revoked)
 
     async def _requests(self, stream: StreamT[bytes]) -> None:
         events: Any = stream  # Faust's type for streams lacks noack()

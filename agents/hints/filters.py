@@ -143,4 +143,6 @@ def _numbers(plain: str) -> list[str]:
 def _spans(query: str) -> set[str]:
     """All runs of whole words of the query, the query itself among them."""
     words = _plain(query).split()
-    return {" ".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
+    return {
+        " ".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1)
+    }

@@ -101,9 +101,13 @@ def open_session(graph: bytes, *, threads: int = 1, provider: Provider = "cpu") 
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     wanted = PROVIDERS[provider]
     try:
-        session = runtime.InferenceSession(graph, options, providers=list(dict.fromkeys([wanted, PROVIDERS["cpu"]])))
+        session = runtime.InferenceSession(
+            graph, options, providers=list(dict.fromkeys([wanted, PROVIDERS["cpu"]]))
+        )
     except Exception as error:  # onnxruntime raises its own kinds, some of them bare RuntimeError
-        raise BundleError(f"The graph cannot be loaded: {error}.", action="Export the bundle again.") from error
+        raise BundleError(
+            f"The graph cannot be loaded: {error}.", action="Export the bundle again."
+        ) from error
     if session.get_providers()[0] != wanted:  # the GPU package falls back to the CPU in silence
         raise BundleError(
             f"{wanted} did not start; onnxruntime offers {session.get_providers()}.",

@@ -149,7 +149,7 @@ class SessionAgent:
             if state is None:
                 continue
             for partition in owned & state.offsets.keys():
-                self.due.observe(partition, state.interest.at_ms, wall_s)
+                self.due.resume(partition, state.interest.at_ms, wall_s)
                 if state.owed.due_ms:
                     self.due.add(partition, state.owed.due_ms, key.decode())
 

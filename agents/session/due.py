@@ -10,6 +10,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
+
+# After a restart the events since the last commit come again. Until the first of them was read, a partition's
+# stream time is unknown: a refresh that fell due early would miss the events that are still to come again.
+RESUME_GRACE_S: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -18,12 +23,18 @@ class DueList:
 
     _heaps: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     _newest: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _resumed: dict[int, tuple[int, float]] = field(default_factory=dict)
     _queued: set[tuple[int, int, str]] = field(default_factory=set)
 
     def observe(self, partition: int, at_ms: int, wall_s: float) -> None:
         """An event of `at_ms` was read at `wall_s` (a monotonic clock, seconds)."""
         newest_ms, _ = self._newest.get(partition, (0, 0.0))
         self._newest[partition] = (max(newest_ms, at_ms), wall_s)
+
+    def resume(self, partition: int, at_ms: int, wall_s: float) -> None:
+        """A stored state knows an event of `at_ms`: stream time, should no event come for a while."""
+        newest_ms, _ = self._resumed.get(partition, (0, 0.0))
+        self._resumed[partition] = (max(newest_ms, at_ms), wall_s + RESUME_GRACE_S)
 
     def add(self, partition: int, due_ms: int, user: str) -> None:
         """`user`'s refresh falls due at `due_ms`; said twice, it counts once."""
@@ -44,14 +55,17 @@ class DueList:
         return due
 
     def _now_ms(self, partition: int, wall_s: float) -> float:
-        newest_ms, seen_s = self._newest.get(partition, (0, wall_s))
-        return newest_ms + (wall_s - seen_s) * 1000
+        known = self._newest.get(partition) or self._resumed.get(partition)
+        if known is None or wall_s < known[1]:
+            return 0
+        return known[0] + (wall_s - known[1]) * 1000
 
     def keep(self, partitions: Iterable[int]) -> None:
         """Forget all partitions but these: they belong to other workers now."""
         kept = set(partitions)
         self._heaps = {p: heap for p, heap in self._heaps.items() if p in kept}
         self._newest = {p: newest for p, newest in self._newest.items() if p in kept}
+        self._resumed = {p: newest for p, newest in self._resumed.items() if p in kept}
         self._queued = {entry for entry in self._queued if entry[0] in kept}
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
 """What is kept per user, and its one compact binary form in the Faust table and its changelog.
 
 About 1.5 KB at 32 behaviours and D = 64 (of which 512 bytes are the two sums), at most about 2 KB.
-Layout: a fixed head, the sums (2·D float32), the listed interests (2·D int8), offsets, event ids,
-behaviours. Little-endian. A first byte of another value is another version: refused, never guessed.
+Layout: a fixed head, the sums (2·D float32), the listed interests (2·D int8), offsets, behaviours.
+Little-endian. A first byte of another value is another version: refused, never guessed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from streams.errors import CodecError
 from streams.hint_request import Behaviour, Int8, Version
 
 STATE_VERSION: Final = 1
-EVENT_IDS_KEPT: Final = 32
 EVENT_ID_BYTES: Final = 6  # 2^-48: one false duplicate in about 10^13 events
 MARK_BYTES: Final = 8
 DAY_MS: Final = 86_400_000
 MINUTE_MS: Final = 60_000
 
-_HEAD = struct.Struct("<BBH q qqBf qB IHIH 8s8s BBB")
+_HEAD = struct.Struct("<BBH q qqBf qB IHIH 8s8s BB")
 _OFFSET = struct.Struct("<Hq")
-_BEHAVIOUR = struct.Struct("<BIBB")  # action, age (40 bits as 32 + 8), bytes of the text
+_BEHAVIOUR = struct.Struct("<BIB6sB")  # action, age (40 bits as 32 + 8), event id, bytes of the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class SessionState:
     """All that one user's next decision and next list depend on.
 
     encoder: mark of the text encoder that the sums were made with. offsets: last offset applied per
-    source partition, so that a replay changes nothing. event_ids: digests of the latest events.
+    source partition, so that a replay changes nothing. event_ids: digests, aligned with `window`.
     """
 
     encoder: bytes
@@ -129,21 +128,23 @@ def encode_state(state: SessionState) -> bytes:
         state.encoder,
         listed.bundle if listed else b"",
         len(state.offsets),
-        len(state.event_ids),
         len(state.window),
     )
     parts = [head, state.interest.sums.astype("<f4").tobytes()]
     parts.append(listed.interests.tobytes() if listed else b"")
     parts += [_OFFSET.pack(partition, offset) for partition, offset in state.offsets.items()]
-    parts += state.event_ids
-    parts += [_pack_behaviour(behaviour, state.interest.at_ms) for behaviour in state.window]
+    parts += [
+        _pack_behaviour(behaviour, event_id, state.interest.at_ms)
+        for behaviour, event_id in zip(state.window, state.event_ids, strict=True)
+    ]
     return b"".join(parts)
 
 
-def _pack_behaviour(behaviour: Behaviour, newest_ms: int) -> bytes:
+def _pack_behaviour(behaviour: Behaviour, event_id: bytes, newest_ms: int) -> bytes:
     age_ms = newest_ms - behaviour.at_ms
     text = behaviour.text.encode("utf-8", "replace")
-    return _BEHAVIOUR.pack(behaviour.action, age_ms & 0xFFFFFFFF, age_ms >> 32, len(text)) + text
+    head = _BEHAVIOUR.pack(behaviour.action, age_ms & 0xFFFFFFFF, age_ms >> 32, event_id, len(text))
+    return head + text
 
 
 def decode_state(data: bytes) -> SessionState:
@@ -160,7 +161,7 @@ def decode_state(data: bytes) -> SessionState:
 def _decode(data: bytes) -> SessionState:
     (
         version, flags, dim, at_ms, as_of_ms, offset, reason, drift, due_ms, owed_reason,
-        day, lists, minute, events, encoder, bundle, offset_count, id_count, window_count,
+        day, lists, minute, events, encoder, bundle, offset_count, window_count,
     ) = _HEAD.unpack_from(data)  # fmt: skip
     if version != STATE_VERSION:
         raise ValueError(f"its version is {version}")
@@ -174,9 +175,7 @@ def _decode(data: bytes) -> SessionState:
         listed = Listed(Version(as_of_ms, offset), REASON_CODES[reason], drift, interests, bundle)
     offsets = dict(_OFFSET.unpack_from(data, place + i * _OFFSET.size) for i in range(offset_count))
     place += offset_count * _OFFSET.size
-    ids = tuple(data[place + i * EVENT_ID_BYTES :][:EVENT_ID_BYTES] for i in range(id_count))
-    place += id_count * EVENT_ID_BYTES
-    window, place = _unpack_window(data, place, window_count, at_ms)
+    window, event_ids, place = _unpack_window(data, place, window_count, at_ms)
     if place != len(data):
         raise ValueError(f"{len(data) - place} bytes too many")
     return SessionState(
@@ -188,16 +187,19 @@ def _decode(data: bytes) -> SessionState:
         counts=Counts(day, lists, minute, events),
         consent=bool(flags & 1),
         offsets=offsets,
-        event_ids=ids,
+        event_ids=event_ids,
     )
 
 
-def _unpack_window(data: bytes, place: int, count: int, newest_ms: int) -> tuple[tuple[Behaviour, ...], int]:
-    window = []
+def _unpack_window(
+    data: bytes, place: int, count: int, newest_ms: int
+) -> tuple[tuple[Behaviour, ...], tuple[bytes, ...], int]:
+    window, event_ids = [], []
     for _ in range(count):
-        action, age_low, age_high, length = _BEHAVIOUR.unpack_from(data, place)
+        action, age_low, age_high, event_id, length = _BEHAVIOUR.unpack_from(data, place)
         place += _BEHAVIOUR.size
         text = data[place : place + length].decode()
         place += length
         window.append(Behaviour(action, newest_ms - (age_high << 32 | age_low), text))
-    return tuple(window), place
+        event_ids.append(event_id)
+    return tuple(window), tuple(event_ids), place

@@ -14,8 +14,8 @@ import numpy as np
 
 from agents.session.interest import ACTION_CODES, Interest, InterestPolicy, drift
 from agents.session.refresh import Decision, Reason, RefreshPolicy, Standing, decide_refresh
-from agents.session.state import EVENT_IDS_KEPT, Listed, Owed, SessionState, event_digest, mark
-from agents.session.window import clip_text, insert
+from agents.session.state import Listed, Owed, SessionState, event_digest, mark
+from agents.session.window import clip_text, insert, place_of
 from streams.hint_request import Behaviour, HintRequest, Int8, Version
 from streams.records import BehaviorEvent, Source
 
@@ -43,6 +43,7 @@ class Outcome(StrEnum):
     REPLAYED = "replayed"  # its offset was applied before: a re-read after a crash or rebalance
     UNKNOWN_ACTION = "unknown_action"
     NOT_A_BEHAVIOUR = "not_a_behaviour"  # hint feedback: another agent's work
+    TOO_LATE = "too_late"  # older than all behaviours of a full window: whether it was applied is forgotten
     NO_TEXT = "no_text"  # neither query, title nor category
     WITHDRAWN = "withdrawn"  # consent is withdrawn: not used
 
@@ -84,19 +85,21 @@ def apply_event(state: SessionState | None, event: BehaviorEvent, source: Source
     digest = event_digest(event.event_id or source.name)
     if digest in state.event_ids:
         return Step(Outcome.DUPLICATE)
+    behaviour = _behaviour(event) if event.text else None
+    if behaviour is not None and len(insert(state.window, behaviour)) <= place_of(state.window, behaviour):
+        return Step(Outcome.TOO_LATE)
     state, settled = _settle_before(_with_encoder(state, rules), event, source, rules)
     state = replace(
         state,
         offsets={**state.offsets, source.partition: source.offset},
-        event_ids=(digest, *state.event_ids[: EVENT_IDS_KEPT - 1]),
         consent=state.consent if event.consent is None else event.consent,
     )
     if not state.consent:
         withdrawn = Decision(False, Reason.CONSENT, Reason.STEADY)
         return Step(Outcome.WITHDRAWN, replace(state, owed=Owed()), withdrawn, 0.0, settled)
-    if not event.text:
+    if behaviour is None:
         return Step(Outcome.APPLIED, state, None, 0.0, settled)
-    return _decide(_with_behaviour(state, event, rules), event, source, rules, settled)
+    return _decide(_with_behaviour(state, behaviour, digest, rules), event, source, rules, settled)
 
 
 def apply_due(state: SessionState | None, user: str, due_ms: int, rules: Rules) -> Step:
@@ -138,12 +141,20 @@ def _with_encoder(state: SessionState, rules: Rules) -> SessionState:
     return replace(state, encoder=mark(rules.encoder.name), interest=interest, listed=listed)
 
 
-def _with_behaviour(state: SessionState, event: BehaviorEvent, rules: Rules) -> SessionState:
-    behaviour = Behaviour(ACTION_BY_NAME[event.action_name], event.timestamp, clip_text(event.text))
+def _behaviour(event: BehaviorEvent) -> Behaviour:
+    return Behaviour(ACTION_BY_NAME[event.action_name], event.timestamp, clip_text(event.text))
+
+
+def _with_behaviour(state: SessionState, behaviour: Behaviour, digest: bytes, rules: Rules) -> SessionState:
     vector = rules.encoder.embed(behaviour.text)
-    interest = state.interest.add(vector, behaviour.action, behaviour.at_ms, rules.interest)
-    counts = state.counts.with_event(event.timestamp)
-    return replace(state, interest=interest, counts=counts, window=insert(state.window, behaviour))
+    window, place = insert(state.window, behaviour), place_of(state.window, behaviour)
+    return replace(
+        state,
+        interest=state.interest.add(vector, behaviour.action, behaviour.at_ms, rules.interest),
+        counts=state.counts.with_event(behaviour.at_ms),
+        window=window,
+        event_ids=(*state.event_ids[:place], digest, *state.event_ids[place:])[: len(window)],
+    )
 
 
 def _decide(

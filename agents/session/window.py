@@ -13,8 +13,8 @@ from streams.hint_request import Behaviour
 
 WINDOW_LIMIT: Final = 32  # L
 TEXT_LIMIT_BYTES: Final = 80
-WINDOW_LIMIT_BYTES: Final = 1024
-BEHAVIOUR_HEAD_BYTES: Final = 7  # action, age, length of the text; see state.py
+WINDOW_LIMIT_BYTES: Final = 1216
+BEHAVIOUR_HEAD_BYTES: Final = 13  # action, age, length of the text, event id; see state.py
 
 
 def clip_text(text: str) -> str:
@@ -25,8 +25,13 @@ def clip_text(text: str) -> str:
 
 def insert(window: tuple[Behaviour, ...], behaviour: Behaviour) -> tuple[Behaviour, ...]:
     """`window` with one more behaviour in its place, cut to the limits at the old end."""
-    place = bisect.bisect_left(window, _newest_first(behaviour), key=_newest_first)
+    place = place_of(window, behaviour)
     return _fit((*window[:place], behaviour, *window[place:]))
+
+
+def place_of(window: tuple[Behaviour, ...], behaviour: Behaviour) -> int:
+    """Where in `window` the behaviour belongs; its length: older than all."""
+    return bisect.bisect_left(window, _newest_first(behaviour), key=_newest_first)
 
 
 def _newest_first(behaviour: Behaviour) -> tuple[int, int, str]:

@@ -115,8 +115,12 @@ def subscribed_topics(metadata: bytes) -> frozenset[str] | None:
     try:
         _, count = struct.unpack_from(">hi", metadata)
         at, topics = 6, []
+        if count < 0:
+            return None
         for _ in range(count):
             (length,) = struct.unpack_from(">h", metadata, at)
+            if not 0 <= length <= len(metadata) - at - 2:
+                return None
             topics.append(metadata[at + 2 : at + 2 + length].decode())
             at += 2 + length
     except (struct.error, UnicodeDecodeError):

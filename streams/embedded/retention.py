@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import zip_longest
 
 from streams.embedded.log import PartitionLog
 from streams.embedded.topics import Topic, Topics, now_ms
@@ -43,11 +44,11 @@ def retained_from(log: PartitionLog, *, oldest_ms: int | None, max_bytes: int) -
     """
     start_offset, left_bytes = log.start_offset, log.size_bytes
     last_stable_offset = log.last_stable_offset
-    for segment in log.segments:
+    for segment, following in zip_longest(log.segments, log.segments[1:]):
         is_old = oldest_ms is not None and segment.max_timestamp_ms < oldest_ms
         is_excess = 0 <= max_bytes <= left_bytes - segment.size_bytes and segment is not log.active
         if not segment.size_bytes or segment.end_offset > last_stable_offset or not (is_old or is_excess):
             break
-        start_offset = segment.end_offset
+        start_offset = following.base_offset if following is not None else segment.end_offset
         left_bytes -= segment.size_bytes
     return start_offset

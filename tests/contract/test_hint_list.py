@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own
 import orjson
 import pytest
 
@@ -28,7 +28,9 @@ def test_a_golden_value_is_read_and_fits_the_schema(path: Path) -> None:
     assert one.list_id == list_id_of(one.user, one.version)
 
 
-@pytest.mark.parametrize("path", [path for path in GOLDEN_LISTS if path.stem != LATER], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in GOLDEN_LISTS if path.stem != LATER], ids=lambda path: path.stem
+)
 def test_a_golden_value_is_written_with_the_same_bytes(path: Path) -> None:
     value = path.read_bytes().rstrip(b"\n")
     assert HintList.from_json(value).to_json() == value

@@ -95,9 +95,7 @@ def test_the_answer_tells_what_it_rests_on(url: str, client: redis.Redis) -> Non
 
 
 @pytest.mark.parametrize("user", ["", "nobody", "a:b", "Zoë 👩‍👧", "\x00\r\n", "\ud800", "x" * 100_000])
-def test_an_unknown_user_of_any_name_gets_the_popular_hints(
-    url: str, client: redis.Redis, user: str
-) -> None:
+def test_an_unknown_user_of_any_name_gets_the_popular_hints(url: str, client: redis.Redis, user: str) -> None:
     client.set(popular_key(), b'[{"query":"beer"}]')
     answer = read(url, {"user": user})
     assert answer.queries == ("beer",)

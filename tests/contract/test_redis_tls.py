@@ -1,4 +1,4 @@
-"""`rediss://` with a certificate of one's own: read over TLS, and refused where the certificate is unknown."""
+"""`rediss://` with a certificate of one's own: read over TLS, refused where nobody knows the certificate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from streams.redis_client import connect_redis
 from streams.settings import Settings, load_settings
 from tests.redis_databases import empty_database, list_of
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the test's certificate")
+pytestmark = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="openssl makes the test's certificate"
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Certificate for 127.0.0.1, and its key."""
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
+    )
     subprocess.run([*command.split(), "-keyout", key, "-out", cert], check=True, capture_output=True)
     return cert, key
 

@@ -14,6 +14,7 @@ import redis.asyncio
 from agents.think.mapping import LoadOutcome, LoadReport, load_mapping
 from streams.errors import MappingError, StoreError
 from streams.hint_store import AsyncHintReader, HintReader
+from streams.redis_client import connect_redis
 from streams.redis_keys import (
     THINK_CURRENT,
     THINK_LOCK,
@@ -22,6 +23,7 @@ from streams.redis_keys import (
     think_index_key,
     think_key,
 )
+from streams.settings import load_settings
 from tests.mapping_folders import Queries, write_version
 from tests.redis_databases import empty_database
 
@@ -47,7 +49,7 @@ def client(url: str) -> Iterator[redis.Redis]:
 
 def with_client(url: str, act: Callable[[redis.asyncio.Redis], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with redis.asyncio.Redis.from_url(url) as client:
+        async with connect_redis(load_settings({}, redis_url=url)) as client:
             return await act(client)
 
     return asyncio.run(run())
@@ -69,7 +71,12 @@ def keys_of(client: redis.Redis, version: str) -> int:
     return len(client.keys(think_key(version, "*"))) + client.exists(think_index_key(version))
 
 
-def snapshot(client: redis.Redis) -> dict[bytes, bytes]:
+async def until_entries_of_v2(client: redis.asyncio.Redis) -> None:
+    while not await client.scard(think_index_key("v2")):
+        pass
+
+
+def snapshot(client: redis.Redis) -> dict[object, object]:
     return {key: client.dump(key) for key in client.keys("aigq:1:*")}
 
 
@@ -145,7 +152,7 @@ def test_a_faulty_version_changes_nothing(url: str, client: redis.Redis, tmp_pat
     folder = write_version(tmp_path, mapping_of("v2"), version="v2")
     lines = (folder / "mapping.jsonl").read_bytes()
     (folder / "mapping.jsonl").write_bytes(lines[:-9])
-    with pytest.raises(MappingError, match="v2/mapping.jsonl is not the file"):
+    with pytest.raises(MappingError, match=r"v2/mapping\.jsonl is not the file"):
         load(url, tmp_path)
     assert snapshot(client) == before
 
@@ -180,8 +187,7 @@ def test_an_interrupted_load_serves_the_old_version_and_is_cleaned_up_by_the_nex
 
     async def cut_off(other: redis.asyncio.Redis) -> None:
         task = asyncio.create_task(load_mapping(other, tmp_path, batch=1))
-        while not await other.scard(think_index_key("v2")):
-            await asyncio.sleep(0)
+        await until_entries_of_v2(other)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -213,8 +219,7 @@ def test_a_loader_that_lost_its_lock_swaps_nothing(url: str, client: redis.Redis
 
     async def robbed(other: redis.asyncio.Redis) -> None:
         task = asyncio.create_task(load_mapping(other, tmp_path, batch=1))
-        while not await other.scard(think_index_key("v2")):
-            await asyncio.sleep(0)
+        await until_entries_of_v2(other)
         await other.set(THINK_LOCK, "another", px=60_000)
         await task
 
@@ -241,10 +246,10 @@ def test_of_many_loaders_at_once_each_ends_well(url: str, client: redis.Redis, t
 
     reports = with_client(url, all_at_once)
     assert {report.outcome for report in reports} == {LOADED}
-    kept = {version.decode() for version in client.hkeys(THINK_VERSIONS)}
+    kept = set(client.hkeys(THINK_VERSIONS))
     assert len(kept) == 2
     assert [keys_of(client, f"v{number}") for number in range(4)] == [
-        251 if f"v{number}" in kept else 0 for number in range(4)
+        251 if f"v{number}".encode() in kept else 0 for number in range(4)
     ]
 
 

@@ -20,9 +20,7 @@ def requests(draw: st.DrawFn) -> HintRequest:
     rows = np.arange((len(window) + 2) * DIM, dtype=np.int64) % 251 - 125
     vectors = rows.astype(np.int8).reshape(-1, DIM)
     as_of_ms = max((behaviour.at_ms for behaviour in window), default=0)
-    return HintRequest(
-        "u", Version(as_of_ms, 0), "first", 1.0, "e", window, vectors[:-2], vectors[-2:]
-    )
+    return HintRequest("u", Version(as_of_ms, 0), "first", 1.0, "e", window, vectors[:-2], vectors[-2:])
 
 
 @given(st.lists(requests(), min_size=1, max_size=5))
@@ -53,7 +51,14 @@ def test_repeats_count_the_same_text_and_ages_grow_with_time() -> None:
         for age_ms, text in ((0, "milk"), (hour_ms, "eggs"), (9 * 24 * hour_ms, "milk"))
     )
     request = HintRequest(
-        "u", Version(10**12, 0), "first", 1.0, "e", window, np.ones((3, DIM), np.int8), np.ones((2, DIM), np.int8)
+        "u",
+        Version(10**12, 0),
+        "first",
+        1.0,
+        "e",
+        window,
+        np.ones((3, DIM), np.int8),
+        np.ones((2, DIM), np.int8),
     )
     contexts = context_arrays([request])
     assert contexts.repeats[0, :3].tolist() == [2, 1, 2]

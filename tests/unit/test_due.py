@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from agents.session.due import DueList
+from agents.session.due import RESUME_GRACE_S, DueList
 
 
 def test_stream_time_goes_with_the_events_and_then_at_the_wall_clocks_pace() -> None:
@@ -46,3 +46,21 @@ def test_partitions_that_left_are_forgotten() -> None:
     due.add(1, 5, "u2")
     due.keep([1])
     assert due.pop(0.0) == [(1, 5, "u2")]
+
+
+def test_after_a_restart_nothing_falls_due_before_the_events_that_come_again() -> None:
+    due = DueList()
+    due.resume(0, 2_000, wall_s=0.0)
+    due.add(0, 1_500, "u1")
+    assert due.pop(wall_s=1.0) == []
+    due.observe(0, 1_400, wall_s=1.0)
+    assert due.pop(wall_s=1.0) == []
+    assert due.pop(wall_s=1.1) == [(0, 1_500, "u1")]
+
+
+def test_after_a_restart_without_events_stream_time_goes_on_from_the_states() -> None:
+    due = DueList()
+    due.resume(0, 2_000, wall_s=0.0)
+    due.add(0, 1_500, "u1")
+    assert due.pop(wall_s=RESUME_GRACE_S - 0.1) == []
+    assert due.pop(wall_s=RESUME_GRACE_S) == [(0, 1_500, "u1")]

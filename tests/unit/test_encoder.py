@@ -69,7 +69,9 @@ def test_the_order_of_words_does_not_matter_and_shared_words_count(encoder: Subw
         ("🍕 pizza", "pizza 🍕🍕", "🚲"),
     ],
 )
-def test_unknown_words_are_near_by_spelling_only(encoder: SubwordEncoder, one: str, near: str, far: str) -> None:
+def test_unknown_words_are_near_by_spelling_only(
+    encoder: SubwordEncoder, one: str, near: str, far: str
+) -> None:
     assert cosine(encoder, one, near) > 0.3
     assert abs(cosine(encoder, one, far)) < 0.35
     assert cosine(encoder, one, near) > cosine(encoder, one, far) + 0.2

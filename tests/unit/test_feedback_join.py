@@ -16,7 +16,9 @@ from tests.redis_databases import list_of
 from tests.support import NOON_MS, event_of
 
 OLD = list_of("u1", "milk", "bread", as_of=NOON_MS - 2_000, bundle="b1")
-NEW = list_of("u1", "Bread", "eggs", as_of=NOON_MS - 1_000, bundle="b2", reason="drift", mapping="v7", arm="x")
+NEW = list_of(
+    "u1", "Bread", "eggs", as_of=NOON_MS - 1_000, bundle="b2", reason="drift", mapping="v7", arm="x"
+)
 LISTS = [NEW, OLD]
 
 

@@ -24,7 +24,9 @@ def kept(*queries: str, of: HintRequest | None = None, denied: frozenset[str] = 
     return [candidate.query for candidate in filter_candidates(candidates, of or request(), denied)[0]]
 
 
-def reasons(*queries: str, of: HintRequest | None = None, denied: frozenset[str] = frozenset()) -> dict[str, int]:
+def reasons(
+    *queries: str, of: HintRequest | None = None, denied: frozenset[str] = frozenset()
+) -> dict[str, int]:
     return filter_candidates([Candidate(query, -1.0) for query in queries], of or request(), denied)[1]
 
 

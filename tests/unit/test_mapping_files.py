@@ -29,7 +29,9 @@ LINE = b'{"trigger":"milk","queries":[{"query":"oats","score":0.5}]}\n'
 FAULTS: dict[str, Callable[[Path], object]] = {
     "current.json cannot be read": lambda folder: (folder.parent / "current.json").unlink(),
     "current.json: value": lambda folder: (folder.parent / "current.json").write_bytes(b"{"),
-    "current.json: version": lambda folder: (folder.parent / "current.json").write_bytes(b'{"version":"../x"}'),
+    "current.json: version": lambda folder: (folder.parent / "current.json").write_bytes(
+        b'{"version":"../x"}'
+    ),
     "manifest.json cannot be read": lambda folder: (folder / "manifest.json").unlink(),
     "is of version v2": lambda folder: write_manifest(folder, COUNTS, version="v2"),
     "format_version": lambda folder: write_manifest(folder, COUNTS, format_version=2),
@@ -38,7 +40,9 @@ FAULTS: dict[str, Callable[[Path], object]] = {
     "popular.json cannot be read": lambda folder: (folder / "popular.json").unlink(),
     "mapping.jsonl is not the file": lambda folder: (folder / "mapping.jsonl").write_bytes(LINE),
     "popular.json is not the file": lambda folder: (folder / "popular.json").write_bytes(b"[]"),
-    "mapping.jsonl has 2 entries, not 3": lambda folder: write_manifest(folder, COUNTS | {"mapping.jsonl": 3}),
+    "mapping.jsonl has 2 entries, not 3": lambda folder: write_manifest(
+        folder, COUNTS | {"mapping.jsonl": 3}
+    ),
     "popular.json has 1 entries, not 2": lambda folder: write_manifest(folder, COUNTS | {"popular.json": 2}),
     "line 2: trigger 'milk' is empty or was there before": lambda folder: rewrite(
         folder, "mapping.jsonl", LINE + LINE.replace(b"milk", b" MILK ")

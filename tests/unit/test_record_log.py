@@ -147,5 +147,5 @@ def test_a_parquet_moment_without_a_zone_is_refused(tmp_path: Path) -> None:
 
 
 def test_parquet_without_the_columns_of_an_event_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no column action_name.*it has event, timestamp"):
+    with pytest.raises(DatasetError, match=r"no column action_name.*it has event, timestamp"):
         values(parquet(tmp_path / "log", event=["view"], timestamp=[NOON_MS]))

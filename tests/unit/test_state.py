@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,13 +10,13 @@ from hypothesis import strategies as st
 from agents.session.interest import Interest
 from agents.session.refresh import Reason
 from agents.session.state import (
-    EVENT_ID_BYTES,
     Counts,
     Listed,
     Owed,
     SessionState,
     decode_state,
     encode_state,
+    event_digest,
     mark,
 )
 from agents.session.window import WINDOW_LIMIT, clip_text, insert
@@ -44,7 +46,10 @@ states = st.builds(
     counts=st.builds(Counts, *[st.integers(0, 65_535)] * 4),
     consent=st.booleans(),
     offsets=st.dictionaries(st.integers(0, 65_535), st.integers(0, 2**60), max_size=4),
-    event_ids=st.lists(st.binary(min_size=EVENT_ID_BYTES, max_size=EVENT_ID_BYTES), max_size=32).map(tuple),
+).map(
+    lambda state: replace(
+        state, event_ids=tuple(event_digest(f"e{place}") for place in range(len(state.window)))
+    )
 )
 
 

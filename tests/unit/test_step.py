@@ -10,6 +10,7 @@ import pytest
 from agents.session.refresh import Reason, RefreshPolicy
 from agents.session.state import SessionState, decode_state, encode_state
 from agents.session.step import Outcome, Rules, Step, apply_due, apply_event
+from agents.session.window import WINDOW_LIMIT
 from streams.hint_request import HintRequest, decode_request, encode_request
 from streams.records import BehaviorEvent, Source
 from tests.support import NOON_MS, DigestEncoder, event_of
@@ -52,6 +53,21 @@ def test_a_duplicate_event_id_changes_nothing() -> None:
     state, _ = run([event_of(event_id="e1")])
     _, [step] = run([event_of(event_id="e1", text="other")], state, first_offset=1)
     assert step == Step(Outcome.DUPLICATE)
+
+
+def test_a_whole_log_sent_again_under_new_offsets_changes_nothing() -> None:
+    events = [after(s, action="search", text=f"q{s}") for s in range(0, 5000, 50)]
+    state, _ = run(events)
+    again, steps = run(events, state, first_offset=len(events))
+    assert {step.outcome for step in steps} == {Outcome.DUPLICATE, Outcome.TOO_LATE}
+    assert state and again and encode_state(again) == encode_state(state)
+
+
+def test_an_event_older_than_a_full_window_is_too_late() -> None:
+    state, _ = run([after(100 + s, text=f"p{s}") for s in range(WINDOW_LIMIT)])
+    _, [late] = run([after(50, text="late")], state, first_offset=99)
+    _, [in_time] = run([after(100.5, text="late")], state, first_offset=99)
+    assert (late, in_time.outcome) == (Step(Outcome.TOO_LATE), Outcome.APPLIED)
 
 
 def test_the_last_applied_event_read_again_asks_again_for_the_same_list_and_stores_nothing() -> None:
