@@ -28,7 +28,7 @@ TURN_S: Final = 0.1  # between looks at confirmations while there is nothing els
 SAVE_EVERY_S: Final = 1.0
 TELL_AFTER_S: Final = 2.0
 WARN_EVERY_S: Final = 10.0
-CLOSE_WITHIN_S: Final = 5.0
+CLOSE_WITHIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,17 @@ def open_producer(settings: Settings, patience_s: float) -> Iterator[Any]:
     try:
         yield producer
     finally:
+        _close(producer)
+
+
+def _close(producer: Any) -> None:
+    try:
         producer.close(timeout=CLOSE_WITHIN_S)
+    except KafkaTimeoutError:
+        # Raised with the client's thread still at work: it would go on sending after the replay has ended.
+        producer._sender.force_close()
+        with contextlib.suppress(KafkaTimeoutError):
+            producer.close(timeout=CLOSE_WITHIN_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,8 @@ from streams.hint_request import to_unit
 from training.decoder import Generator
 from training.network import Shape
 
-FORMAT = 1
+FORMAT: Final = 1
+WHOLE_SHARE: Final = 0.99  # of all purchases: how far queries are tokens of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Checkpoint:
 
     def trie(self) -> Trie:
         """The lexicon's trie."""
-        return lexicon_trie(self.queries, self.encoder())
+        return lexicon_trie(self.lexicon, self.encoder(), len(self.table))
 
     def network(self) -> Generator:
         """The network with its weights, ready to write lists."""
@@ -59,10 +60,20 @@ class Checkpoint:
         return Generator(self.shape, self.trie(), torch.from_numpy(queries))
 
 
-def lexicon_trie(queries: list[str], encoder: SubwordEncoder) -> Trie:
-    """Trie of the queries in the encoder's tokens. Raises TrainingError when two cannot be told apart."""
+def lexicon_trie(lexicon: list[tuple[str, int]], encoder: SubwordEncoder, tokens: int) -> Trie:
+    """Trie of the queries, most popular first; `tokens`: size of the tokenizer's vocabulary.
+
+    A query that is asked for often is one token of its own, numbered behind the tokenizer's; the tail is
+    spelled in words. Without that, a greedy step falls for beginnings: "canned", shared by fifty queries,
+    outweighs "milk", although none of the fifty does. Raises TrainingError when two queries are alike.
+    """
+    total, covered = sum(count for _, count in lexicon), 0
+    sequences = []
+    for number, (query, count) in enumerate(lexicon):
+        sequences.append([tokens + number] if covered < WHOLE_SHARE * total else encoder.tokens(query))
+        covered += count
     try:
-        return build_trie([encoder.tokens(query) for query in queries], encoder.end)
+        return build_trie(sequences, encoder.end)
     except ValueError as error:
         raise TrainingError(
             f"The lexicon does not make a trie: {error}; nothing was trained.",

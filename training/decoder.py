@@ -35,8 +35,8 @@ def python_loop(going: Callable[..., Tensor], advance: Callable[..., State], sta
 class ListDecoder(nn.Module):
     """N trie nodes; the trie's arrays are buffers, and so become part of the graph.
 
-    A node's logit is its prior (training.prior) + h · (vector of its token + vector of its own): tokens share
-    what they mean wherever they stand. Counting the queries left costs N numbers a row: meant for thousands of queries;
+    A node's logit is its prior (training.prior) + h · vector of its token: tokens share what they mean
+    wherever they stand. Counting the queries left costs N numbers a row: meant for thousands of queries;
     for a hundred thousand, compare ranges of leaves instead.
     """
 
@@ -44,19 +44,18 @@ class ListDecoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.token = nn.Embedding(shape.tokens, shape.width)
-        self.node = nn.Parameter(torch.zeros(len(trie.token), shape.width))
         self.place = nn.Embedding(shape.hints + 1, shape.width)
         self.inside = nn.Parameter(torch.zeros(shape.width))
         self.layers = nn.ModuleList(Layer(shape, cross=True) for _ in range(shape.decoder_layers))
         self.norm = nn.LayerNorm(shape.width)
-        nn.init.constant_(self.norm.weight, 0.2)  # begin near the prior
+        nn.init.constant_(self.norm.weight, 0.02)  # begin near the prior
         nn.init.normal_(self.token.weight, std=shape.width**-0.5)
         for name in ("token", "parent", "first", "count", "query", "queries"):
             self.register_buffer(f"trie_{name}", torch.from_numpy(getattr(trie, name).copy()), persistent=False)
 
     def node_vectors(self) -> Tensor:
         """(N, width): what a node is fed and scored by."""
-        return self.token.weight.index_select(0, self.trie_token) + self.node
+        return self.token.weight.index_select(0, self.trie_token)
 
     def context(self, memory: Tensor, rows: int) -> Context:
         """Keys and values of the memory, once per list."""

@@ -7,6 +7,7 @@ complete. Sample inputs have batch 3: with 1 the exporter fixes the batch size i
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 import warnings
 from collections.abc import Callable
@@ -150,9 +151,15 @@ def _sample(dim: int) -> tuple[Tensor, ...]:
 
 def _quiet(export: Callable[[], Any]) -> Any:
     """The exporter warns about its own internals; an error still comes through."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return export()
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return export()
+    finally:
+        log.setLevel(level)
 
 
 def _npy(table: np.ndarray[Any, Any]) -> bytes:

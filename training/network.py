@@ -26,10 +26,10 @@ class Shape:
     width: int = 128
     heads: int = 4
     feed_forward: int = 256
-    encoder_layers: int = 2
-    decoder_layers: int = 2
+    encoder_layers: int = 1
+    decoder_layers: int = 1
     hints: int = 12  # K
-    steps: int = 32  # T
+    steps: int = 24  # T
     tokens: int = 8_192
 
 

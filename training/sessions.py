@@ -52,7 +52,8 @@ class Basket(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One context's truth. `items`: lexicon numbers still to come; `habit`: the household's decayed count
-    of each; `later`: lexicon numbers of its following baskets in time order, without `items`."""
+    of each; `later`: lexicon numbers of its following baskets in time order, without `items`. `texts`: all
+    phrases still to come, also those that the lexicon lacks."""
 
     task: int
     household_id: int
@@ -60,6 +61,7 @@ class Sample:
     items: tuple[int, ...]
     habit: tuple[float, ...]
     later: tuple[int, ...]
+    texts: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,10 @@ class SampleMaker:
             return None
         later = [number for number in self._later(baskets[place + 1 :]) if number not in items]
         habit = tuple(state.habit.get(item, 0.0) / self._growth(basket.time_ms) for item in items)
-        sample = Sample(task, household_id, basket.time_ms, tuple(items), habit, tuple(later[: self.later_max]))
+        texts = frozenset(behaviour.text for behaviour in basket.purchases) - done
+        sample = Sample(
+            task, household_id, basket.time_ms, tuple(items), habit, tuple(later[: self.later_max]), texts
+        )
         as_of_ms = state.interest.at_ms
         if task == NEXT and self._opened(basket):
             as_of_ms = basket.time_ms

@@ -23,7 +23,7 @@ from torch import Tensor
 from agents.hints.context import Contexts
 from streams.errors import TrainingError
 from streams.hint_request import to_unit
-from training.checkpoint import Checkpoint, lexicon_trie, save_checkpoint
+from training.checkpoint import Checkpoint, save_checkpoint
 from training.datasets.complete_journey import TRAIN, Span, load_phrases, load_purchases
 from training.decoder import Generator
 from training.embeddings import phrase_vectors, word_table
@@ -44,8 +44,8 @@ class SftConfig:
     """Everything a run depends on besides the data. households: 0 = all."""
 
     seed: int = 0
-    passes: float = 2.0
-    batch: int = 256
+    passes: float = 1.0
+    batch: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     households: int = 0
@@ -57,7 +57,7 @@ class SftConfig:
 SMALL = SftConfig(
     passes=1.0,
     batch=64,
-    households=40,
+    households=20,
     shape=Shape(width=32, heads=2, feed_forward=64, encoder_layers=1, decoder_layers=1),
 )
 
@@ -97,7 +97,7 @@ def prepared(config: SftConfig, purchases: pl.DataFrame) -> Checkpoint:
     queries = [query for query, _ in lexicon]
     weights = np.log1p([count for _, count in lexicon])
     table = word_table(tokenizer, queries, phrase_vectors(purchases, queries), weights.tolist())
-    shape = replace(config.shape, tokens=len(table), hints=min(config.shape.hints, len(queries)))
+    shape = replace(config.shape, tokens=len(table) + len(queries), hints=min(config.shape.hints, len(queries)))
     return Checkpoint(shape, lexicon, tokenizer, table, {})
 
 
@@ -155,7 +155,7 @@ def _batches(
 ) -> Iterator[tuple[Contexts, Tensor, Tensor]]:
     """`steps` batches; each pass draws a new order of samples and of every target list."""
     noise = np.random.default_rng(config.seed)
-    trie = lexicon_trie(blank.queries, blank.encoder())
+    trie = blank.trie()
     paths = [trie.path(int(leaf)) for leaf in trie.leaves()]
     counts = np.array([count for _, count in blank.lexicon], np.float32)
     rule = replace(config.rule, hints=blank.shape.hints, steps=blank.shape.steps)

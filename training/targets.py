@@ -30,8 +30,8 @@ class TargetRule:
     phrases weighs n^-balance per hint; 0 counts hints alike, 1 baskets."""
 
     hints: int = 12
-    steps: int = 32
-    order_noise: float = 1.0
+    steps: int = 24
+    order_noise: float = 2.0
     later_weight: float = 0.3
     balance: float = 0.5
 

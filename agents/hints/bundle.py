@@ -107,6 +107,9 @@ def load_manifest(path: Path) -> Manifest:
             f"The bundle needs AIGQ {manifest.min_code_version}, this is {CODE_VERSION}.",
             action="Upgrade AIGQ, or serve an older bundle.",
         )
+    missing, unknown = REQUIRED_FILES - manifest.files.keys(), manifest.files.keys() - KNOWN_FILES
+    if missing or unknown:
+        raise _misfit(f"the manifest lacks {sorted(missing)} and names unknown {sorted(unknown)}")
     return manifest
 
 
@@ -158,9 +161,6 @@ def lexicon_digest(raw: bytes) -> str:
 def _read(path: Path, wanted: frozenset[str]) -> tuple[Manifest, dict[str, bytes]]:
     """Manifest and the wanted files' verified bytes."""
     manifest = load_manifest(path)
-    missing, unknown = REQUIRED_FILES - manifest.files.keys(), manifest.files.keys() - KNOWN_FILES
-    if missing or unknown:
-        raise _misfit(f"the manifest lacks {sorted(missing)} and names unknown {sorted(unknown)}")
     names = sorted(wanted & manifest.files.keys())
     return manifest, {name: _verified(path, name, manifest) for name in names}
 

@@ -1,7 +1,7 @@
 """Record batches, format version 2, handled as opaque bytes with a fixed header.
 
-The broker looks into a batch no further than it must: the base offset and the leader epoch are patched in place
-(the checksum does not cover them), everything else is stored and served as the producer wrote it.
+The broker looks into a batch no further than it must: the base offset and the leader epoch are patched in
+place (the checksum does not cover them), everything else is stored and served as the producer wrote it.
 Layout: Kafka's documentation, section "Record Batch".
 """
 
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from crc32c import crc32c
 
 from streams.embedded.codes import Code
+from streams.embedded.refusals import RefusedError
 
 HEADER_BYTES = 61
 LENGTH_OVERHEAD_BYTES = 12  # base offset and length, which the length field does not count
@@ -28,15 +29,6 @@ _LEADER_EPOCH_AT = 12
 _CRC_AT, _ATTRIBUTES_AT, _MAX_TIMESTAMP_AT = 17, 21, 35
 _CONTROL_TYPE_AT = HEADER_BYTES + 7  # record length, attributes, two deltas, key length, key version
 _COMMIT_TYPE = 1
-
-
-class RefusedError(Exception):
-    """The broker refuses what a client asked; `code` goes into the response."""
-
-    def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 class BatchHeader(NamedTuple):

@@ -1,14 +1,14 @@
 """A small single-node Kafka broker, for the demo and the tests. Production is Apache Kafka, by URL.
 
-    python -m streams.embedded.broker --data /tmp/kafka --port 9092
+    python -m streams.embedded.broker --data ./kafka-data --port 9092
 
-When it is ready it prints one line of JSON with its port. What it has acknowledged survives its own death (kill -9);
-it does not call fsync, so it may not survive the machine's. No authentication: it listens on loopback.
+When it is ready it prints one line of JSON with its port. What it has acknowledged survives its own death
+(kill -9); it does not call fsync, so it may not survive the machine's. No authentication: it listens on
+loopback.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import fcntl
 import json
@@ -18,17 +18,20 @@ import resource
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from streams.embedded import topic_configs
+from streams.embedded.broker_options import BrokerOptions, parse_options
 from streams.embedded.cleaning import Cleaner
+from streams.embedded.config_requests import ConfigRequests
 from streams.embedded.coordinator import Coordinator
 from streams.embedded.group_requests import GroupRequests
-from streams.embedded.ports import HOST, bound_socket
+from streams.embedded.offset_requests import OffsetRequests
+from streams.embedded.ports import bound_socket
 from streams.embedded.record_requests import RecordRequests
 from streams.embedded.retention import apply_retention
-from streams.embedded.topic_requests import TopicRequests
+from streams.embedded.topic_requests import NODE_ID, TopicRequests
 from streams.embedded.topics import Topics
 from streams.embedded.transaction_requests import TransactionRequests
 from streams.embedded.transactions import Transactions
@@ -38,19 +41,6 @@ from streams.errors import EmbeddedServerError
 logger = logging.getLogger(__name__)
 
 _SWEEP_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerOptions:
-    """What the command line can set."""
-
-    data_dir: Path
-    host: str = HOST
-    port: int = 0
-    partitions: int = 4
-    auto_create_topics: bool = True
-    initial_rebalance_delay_s: float = 0.2
-    clean_every_s: float = 15.0
 
 
 class Broker:
@@ -85,8 +75,9 @@ class Broker:
 
     def _handlers(self) -> dict[int, Handler]:
         records = RecordRequests(self._topics, self._transactions)
-        groups = GroupRequests(self._coordinator, self._topics)
-        transactions = TransactionRequests(self._transactions, self._topics, groups)
+        groups = GroupRequests(self._coordinator)
+        offsets = OffsetRequests(self._coordinator, self._topics)
+        configs = ConfigRequests(self._topics, self._configs())
         topics = TopicRequests(
             self._topics,
             self._coordinator,
@@ -94,13 +85,14 @@ class Broker:
             default_partitions=self._options.partitions,
             auto_create=self._options.auto_create_topics,
         )
+        transactions = TransactionRequests(self._transactions, self._topics, offsets)
         return {
             0: records.produce,
             1: records.fetch,
             2: records.list_offsets,
             3: topics.metadata,
-            8: groups.commit_offsets,
-            9: groups.fetch_offsets,
+            8: offsets.commit,
+            9: offsets.fetch,
             10: topics.find_coordinator,
             11: groups.join,
             12: groups.heartbeat,
@@ -117,12 +109,24 @@ class Broker:
             25: transactions.add_offsets,
             26: transactions.end,
             28: transactions.commit_offsets,
-            32: topics.describe_configs,
-            33: topics.alter_configs,
+            32: configs.describe,
+            33: configs.alter,
             37: topics.create_partitions,
             42: groups.delete_groups,
-            44: topics.alter_configs_incrementally,
-            47: groups.delete_offsets,
+            44: configs.alter_incrementally,
+            47: offsets.delete,
+        }
+
+    def _configs(self) -> dict[str, str]:
+        """What DescribeConfigs says of the broker."""
+        return {
+            "auto.create.topics.enable": str(self._options.auto_create_topics).lower(),
+            "broker.id": str(NODE_ID),
+            "default.replication.factor": "1",
+            "log.retention.ms": topic_configs.DEFAULTS["retention.ms"],
+            "message.max.bytes": topic_configs.DEFAULTS["max.message.bytes"],
+            "min.insync.replicas": "1",
+            "num.partitions": str(self._options.partitions),
         }
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -183,46 +187,6 @@ def lock_folder(folder: Path) -> IO[str]:
     return lock
 
 
-def _parse_options(arguments: list[str] | None) -> tuple[BrokerOptions, bool]:
-    parser = argparse.ArgumentParser(
-        prog="python -m streams.embedded.broker",
-        description="A small single-node Kafka broker for the demo and the tests. Not for production: "
-        "no replication, no fsync, no authentication.",
-        epilog="Example: python -m streams.embedded.broker --data /tmp/kafka --port 9092. "
-        "It prints one line of JSON with the port when it is ready, and stops on SIGTERM or Ctrl-C.",
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder for topics, offsets and the lock")
-    parser.add_argument("--host", default=HOST, help="address to listen on and to announce (%(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one (%(default)s)")
-    parser.add_argument(
-        "--partitions", type=int, default=4, help="of topics created without a number (%(default)s)"
-    )
-    parser.add_argument(
-        "--no-auto-create", action="store_true", help="do not create topics that clients merely ask for"
-    )
-    parser.add_argument(
-        "--rebalance-delay-ms",
-        type=int,
-        default=200,
-        help="wait for more members of a new group (%(default)s)",
-    )
-    parser.add_argument(
-        "--clean-every-s", type=float, default=15.0, help="seconds between compaction runs (%(default)s)"
-    )
-    parser.add_argument("--verbose", action="store_true", help="log what the broker does to stderr")
-    given = parser.parse_args(arguments)
-    options = BrokerOptions(
-        data_dir=given.data,
-        host=given.host,
-        port=given.port,
-        partitions=given.partitions,
-        auto_create_topics=not given.no_auto_create,
-        initial_rebalance_delay_s=given.rebalance_delay_ms / 1000,
-        clean_every_s=given.clean_every_s,
-    )
-    return options, given.verbose
-
-
 def _raise_file_limit() -> None:
     """One open file a partition adds up."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -243,7 +207,7 @@ async def _serve(options: BrokerOptions) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; its exit code is 0 after a stop by signal, 5 when the broker cannot start."""
-    options, verbose = _parse_options(arguments)
+    options, verbose = parse_options(arguments)
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     _raise_file_limit()

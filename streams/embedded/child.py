@@ -51,8 +51,8 @@ class GuardedChild:
     def _refused(self, message: dict[str, Any] | None) -> EmbeddedServerError:
         if message is not None and "locked_by" in message:
             return EmbeddedServerError(
-                f"The data folder of {self._name} belongs to a running server, process {message['locked_by']}. "
-                "Nothing was changed.",
+                f"The data folder of {self._name} belongs to a running server, "
+                f"process {message['locked_by']}. Nothing was changed.",
                 action="Stop that server, or choose another folder.",
             )
         return self.failure("did not start")

@@ -1,14 +1,17 @@
 """Compaction: of each key the newest record stays.
 
-Sealed segments are rewritten oldest first, in a thread of their own; the loop only puts the finished files in
-place. Offsets never change, so readers just find gaps. Two departures from Kafka, both out of sight of clients:
+Sealed segments are rewritten oldest first, in a thread of their own; the loop only puts the finished files
+in place. Offsets never change, so readers just find gaps. Two departures from Kafka, both out of sight of
+clients:
 
-- Below the last stable offset every transaction is decided. So the rewritten part holds no trace of them: records of
-  aborted ones are gone, those of committed ones are plain records, markers are dropped. Kafka carries markers along.
-- A tombstone goes when its segment was last written `delete.retention.ms` ago. Kafka writes a horizon into the batch.
+- Below the last stable offset every transaction is decided. So the rewritten part holds no trace of them:
+  records of aborted ones are gone, those of committed ones are plain records, markers are dropped. Kafka
+  carries markers along.
+- A tombstone goes when its segment was last written `delete.retention.ms` ago. Kafka writes a horizon into
+  the batch.
 
-The very last batch before the active segment keeps its last record, so that a reader who follows the log to its end
-always meets a record there.
+The very last batch before the active segment keeps its last record, so that a reader who follows the log to
+its end always meets a record there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """All consumer groups and their committed offsets, in one journal.
 
-Offsets live until they are deleted or their group is; Kafka's expiry after seven days is left out, since nobody
-runs this broker for a week. A stable group is kept too, so its members work on through a restart of the broker.
+Offsets live until they are deleted or their group is; Kafka's expiry after seven days is left out, since
+nobody runs this broker for a week. A stable group is kept too, so its members work on through a restart of
+the broker.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from streams.embedded.batches import RefusedError
 from streams.embedded.codes import Code
 from streams.embedded.groups import EMPTY, STABLE, Group
 from streams.embedded.journal import Journal
 from streams.embedded.members import member_from_json, subscribed_topics
+from streams.embedded.refusals import RefusedError
 from streams.embedded.transactions import OffsetRow
 
 logger = logging.getLogger(__name__)

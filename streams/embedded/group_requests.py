@@ -1,32 +1,28 @@
-"""The requests of consumer groups: joining, staying, leaving, committed offsets, and their administration."""
+"""The requests of consumer groups: joining, staying, leaving, and their administration."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
 from typing import Any
 
-from streams.embedded.batches import RefusedError
 from streams.embedded.codes import Code
 from streams.embedded.coordinator import Coordinator
 from streams.embedded.groups import PREPARING, Group
 from streams.embedded.members import JoinRequest
 from streams.embedded.protocol import Fields
-from streams.embedded.topics import Topics
+from streams.embedded.refusals import RefusedError, code_of
 from streams.embedded.wire import Caller
 
 MIN_SESSION_TIMEOUT_MS = 1000  # Kafka: 6000; shorter here, so that tests of dead members are quick
 MAX_SESSION_TIMEOUT_MS = 30 * 60 * 1000
-MAX_OFFSET_METADATA_BYTES = 4096
 
 
 class GroupRequests:
     """Handlers; each takes a decoded request and gives the response's fields."""
 
-    def __init__(self, coordinator: Coordinator, topics: Topics) -> None:
+    def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
-        self._topics = topics
 
     async def join(self, request: Any, caller: Caller) -> Fields:
         """JoinGroup: answered when everybody has joined."""
@@ -73,7 +69,7 @@ class GroupRequests:
             member = group.known(request.member_id, request.group_instance_id)
             group.heartbeat(member, request.generation_id, time.monotonic())
 
-        return {"error_code": _code_of(beat)}
+        return {"error_code": code_of(beat)}
 
     def leave(self, request: Any, caller: Caller) -> Fields:
         """LeaveGroup: one member before version 3, several from then on."""
@@ -91,70 +87,9 @@ class GroupRequests:
         }
 
     def _leave(self, group_id: str, member_id: str, instance_id: str | None) -> Code:
-        return _code_of(
+        return code_of(
             lambda: self._coordinator.with_members(group_id).leave(member_id, instance_id, time.monotonic())
         )
-
-    def commit_offsets(self, request: Any, _caller: Caller) -> Fields:
-        """OffsetCommit: refused whole for a stale member, partition by partition for an unknown topic."""
-        code = _code_of(lambda: self._check_commit(request))
-        return {"topics": self.commit_rows(request.group_id, request.topics, code, self._coordinator.commit)}
-
-    def _check_commit(self, request: Any) -> None:
-        if request.generation_id_or_member_epoch < 0:
-            group: Group | None = self._coordinator.get(request.group_id)
-        else:
-            group = self._coordinator.with_members(request.group_id)
-        if group is not None:
-            group.check_commit(
-                request.member_id,
-                request.group_instance_id,
-                request.generation_id_or_member_epoch,
-                time.monotonic(),
-            )
-
-    def commit_rows(
-        self,
-        group_id: str,
-        topics: Any,
-        code: Code,
-        commit: Callable[[list[tuple[str, str, int, int, str]]], None],
-    ) -> list[Fields]:
-        """Hand the rows that can be committed to `commit`; the answer for each partition."""
-        rows, answers = [], []
-        for topic in topics:
-            partitions = []
-            for item in topic.partitions:
-                item_code = code or self._check_row(topic.name, item)
-                if not item_code:
-                    metadata = item.committed_metadata or ""
-                    rows.append((group_id, topic.name, item.partition_index, item.committed_offset, metadata))
-                partitions.append({"partition_index": item.partition_index, "error_code": item_code})
-            answers.append({"name": topic.name, "partitions": partitions})
-        commit(rows)
-        return answers
-
-    def _check_row(self, topic: str, item: Any) -> Code:
-        if len((item.committed_metadata or "").encode()) > MAX_OFFSET_METADATA_BYTES:
-            return Code.OFFSET_METADATA_TOO_LARGE
-        return _code_of(lambda: self._topics.log(topic, item.partition_index))
-
-    def fetch_offsets(self, request: Any, _caller: Caller) -> Fields:
-        """OffsetFetch: for the partitions asked, or all that the group has committed."""
-        offsets = self._coordinator.offsets(request.group_id)
-        if request.topics is None:
-            asked: Iterable[tuple[str, list[int]]] = [
-                (name, [partition for topic, partition in offsets if topic == name])
-                for name in sorted({topic for topic, _ in offsets})
-            ]
-        else:
-            asked = [(topic.name, topic.partition_indexes) for topic in request.topics]
-        return {
-            "topics": [
-                {"name": name, "partitions": [_committed(offsets, name, index) for index in indexes]}
-                for name, indexes in asked
-            ]
-        }
 
     def describe(self, request: Any, _caller: Caller) -> Fields:
         """DescribeGroups: an unknown group is "Dead"."""
@@ -198,24 +133,9 @@ class GroupRequests:
         """DeleteGroups: only groups without members."""
 
         def delete(group_id: str) -> Code:
-            return _code_of(lambda: self._coordinator.delete_group(group_id))
+            return code_of(lambda: self._coordinator.delete_group(group_id))
 
         return {"results": [{"group_id": name, "error_code": delete(name)} for name in request.groups_names]}
-
-    def delete_offsets(self, request: Any, _caller: Caller) -> Fields:
-        """OffsetDelete: not for topics that a member reads."""
-        if request.group_id not in self._coordinator.group_ids():
-            return {"error_code": Code.GROUP_ID_NOT_FOUND}
-        answers = []
-        for topic in request.topics:
-            subscribed = self._coordinator.is_subscribed(request.group_id, topic.name)
-            code = Code.GROUP_SUBSCRIBED_TO_TOPIC if subscribed else Code.NONE
-            indexes = [item.partition_index for item in topic.partitions]
-            if not subscribed:
-                self._coordinator.delete_offsets(request.group_id, [(topic.name, index) for index in indexes])
-            partitions = [{"partition_index": index, "error_code": code} for index in indexes]
-            answers.append({"name": topic.name, "partitions": partitions})
-        return {"topics": answers}
 
 
 def _join_request(request: Any, caller: Caller) -> JoinRequest:
@@ -233,24 +153,5 @@ def _join_request(request: Any, caller: Caller) -> JoinRequest:
     )
 
 
-def _committed(offsets: dict[tuple[str, int], Any], name: str, index: int) -> Fields:
-    found = offsets.get((name, index))
-    offset, metadata = found if found is not None else (-1, "")
-    return {
-        "partition_index": index,
-        "committed_offset": offset,
-        "committed_leader_epoch": -1,
-        "metadata": metadata,
-    }
-
-
 def _complete(group: Group) -> None:
     group.try_complete(time.monotonic())
-
-
-def _code_of(action: Callable[[], object]) -> Code:
-    try:
-        action()
-    except RefusedError as refused:
-        return refused.code
-    return Code.NONE

@@ -1,13 +1,14 @@
 """One consumer group: who is in it, and the rebalances that share its partitions out.
 
-The classic protocol of Kafka's group coordinator. Methods take the time; answers that have to wait are futures.
+The classic protocol of Kafka's group coordinator. Methods take the time; answers that have to wait are
+futures.
 
     Empty ──join──► PreparingRebalance ──all joined──► CompletingRebalance ──leader's sync──► Stable
                            ▲                                    │                                │
                            └───────── join, leave, expiry ──────┴────────────────────────────────┘
 
-A static member (one with an instance id) that comes back takes the place of its former self: its assignment stays,
-nobody else notices, and the former self, should it still be alive, is fenced.
+A static member (one with an instance id) that comes back takes the place of its former self: its assignment
+stays, nobody else notices, and the former self, should it still be alive, is fenced.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from streams.embedded.batches import RefusedError
 from streams.embedded.codes import Code
 from streams.embedded.members import JoinRequest, JoinResult, Member, SyncResult, subscribed_topics
+from streams.embedded.refusals import RefusedError
 
 Result = TypeVar("Result", JoinResult, SyncResult)
 Protocols = tuple[tuple[str, bytes], ...]

@@ -1,13 +1,15 @@
-"""Runs one server for as long as the process that started it lives. Standard library only, and quick to start.
+"""Runs one server for as long as the process that started it lives. Standard library only, and quick to
+start.
 
     python guard.py [--lock FILE] -- COMMAND...
 
-The starter holds the write end of our stdin. When that closes, because the starter stops us, ends, crashes or is
-killed, the server gets SIGTERM, and SIGKILL if it does not go. When we are killed ourselves, Linux kills the server
-(PR_SET_PDEATHSIG). We run in a session of our own, so a terminal's Ctrl-C reaches the starter alone.
+The starter holds the write end of our stdin. When that closes, because the starter stops us, ends, crashes
+or is killed, the server gets SIGTERM, and SIGKILL if it does not go. When we are killed ourselves, Linux
+kills the server (PR_SET_PDEATHSIG). We run in a session of our own, so a terminal's Ctrl-C reaches the
+starter alone.
 
-The first line on stdout is JSON: `{"pid": ...}`, or `{"locked_by": ...}` when another server owns the lock file,
-which is held until the server itself is gone. We end with the server's exit code.
+The first line on stdout is JSON: `{"pid": ...}`, or `{"locked_by": ...}` when another server owns the lock
+file, which is held until the server itself is gone. We end with the server's exit code.
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ def _watch(server: subprocess.Popen[bytes], starter_pid: int) -> int:
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while server.poll() is None:
-        select.select([sys.stdin, ended], [], [], _POLL_S)
+        readable, _, _ = select.select([sys.stdin, ended], [], [], _POLL_S)
+        if ended in readable:
+            os.read(ended, 512)  # a signal woke us; unread it would do so again at once
         if server.poll() is None and _starter_is_gone(starter_pid, 0):
             _stop(server)
     return server.returncode

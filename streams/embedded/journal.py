@@ -59,7 +59,12 @@ class Journal:
     def put(self, changes: Mapping[Key, Any]) -> None:
         """Set (or with None delete) several keys; raises `OSError` when the disk refuses."""
         lines = b"".join(_line(key, value) for key, value in changes.items())
-        write_all(self._file.fileno(), lines)
+        size_bytes = self._file.seek(0, os.SEEK_END)
+        try:
+            write_all(self._file.fileno(), lines)
+        except OSError:
+            self._file.truncate(size_bytes)  # half a line would hide all that come after it
+            raise
         for key, value in changes.items():
             self._apply(key, value)
         self._lines += len(changes)

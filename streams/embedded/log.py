@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streams.embedded import batches
-from streams.embedded.batches import BatchHeader, RefusedError
+from streams.embedded.batches import BatchHeader
 from streams.embedded.codes import Code
 from streams.embedded.producers import ProducerStates
 from streams.embedded.records import refuse_keyless, unpack, walk
+from streams.embedded.refusals import RefusedError
 from streams.embedded.segment import CLEANED_SUFFIX, SUFFIX, Segment
 
 

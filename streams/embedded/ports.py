@@ -1,7 +1,7 @@
 """Free TCP ports on loopback that stay free while a server is restarted.
 
-Ports outside the range from which the system takes the local ports of outgoing connections: a client that keeps
-trying to reach a server that is down may otherwise be given the server's own port, and occupy it.
+Ports outside the range from which the system takes the local ports of outgoing connections: a client that
+keeps trying to reach a server that is down may otherwise be given the server's own port, and occupy it.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.embedded.batches import BatchHeader, RefusedError
+from streams.embedded.batches import BatchHeader
 from streams.embedded.codes import Code
+from streams.embedded.refusals import RefusedError
 
 PRODUCER_EXPIRY_MS = 24 * 3600 * 1000  # producer.id.expiration.ms of Kafka
 _LAST_SEQUENCE = 2**31 - 1

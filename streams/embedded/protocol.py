@@ -1,8 +1,8 @@
 """Requests in, responses out: the Kafka wire format, by kafka-python's message codecs.
 
-kafka-python 3 generates its codecs from Kafka's own schema files, and they work both ways: a broker can decode
-what a client encodes. We advertise the newest versions without flexible (tagged) fields, the level of Kafka 2.4,
-which every client of today still speaks.
+kafka-python 3 generates its codecs from Kafka's own schema files, and they work both ways: a broker can
+decode what a client encodes. We advertise the newest versions without flexible (tagged) fields, the level
+of Kafka 2.4, which every client of today still speaks.
 """
 
 from __future__ import annotations

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from streams.embedded.batches import HEADER_BYTES, RefusedError, read_header
+from streams.embedded.batches import HEADER_BYTES, read_header
 from streams.embedded.codes import Code
 from streams.embedded.log import PartitionLog, Slice
 from streams.embedded.protocol import Fields
+from streams.embedded.refusals import RefusedError
 from streams.embedded.topics import Topics, now_ms
 from streams.embedded.transactions import Transactions
 from streams.embedded.wire import Caller

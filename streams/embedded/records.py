@@ -1,4 +1,4 @@
-"""What is inside a batch: needed for compaction, for keyless records and for offsets by time, nowhere else."""
+"""What is inside a batch: for compaction, for keyless records and for offsets by time, nowhere else."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import NamedTuple
 import zstandard
 from kafka import codec
 
-from streams.embedded.batches import COMPRESSION_MASK, HEADER_BYTES, BatchHeader, Buffer, RefusedError
+from streams.embedded.batches import COMPRESSION_MASK, HEADER_BYTES, BatchHeader, Buffer
 from streams.embedded.codes import Code
+from streams.embedded.refusals import RefusedError
 
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024  # a small batch can be made to unpack to anything
 _NONE, _GZIP, _SNAPPY, _LZ4, _ZSTD = range(5)
 
 
 class Record(NamedTuple):
-    """One record within its batch: bytes `start` to `end`, deltas to the batch's base offset and timestamp."""
+    """One record in its batch: bytes `start` to `end`, deltas to the batch's base offset and timestamp."""
 
     start: int
     end: int

@@ -1,4 +1,6 @@
-"""Retention: old or excessive records go, by whole segments, as Kafka's `retention.ms` and `retention.bytes` say."""
+"""Retention: old or excessive records go, by whole segments, as Kafka's `retention.ms` and
+`retention.bytes` say.
+"""
 
 from __future__ import annotations
 

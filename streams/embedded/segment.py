@@ -93,7 +93,7 @@ class Segment:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def locate(self, offset: int, max_bytes: int, end_offset: int) -> tuple[int, int, int]:
-        """Position and size of whole batches from `offset` on, before `end_offset`, and the offset after them.
+        """Position and size of whole batches from `offset` to `end_offset`, and the offset after them.
 
         At least one batch where there is one, however large; size 0 where there is none.
         """

@@ -3,8 +3,8 @@
     with EmbeddedKafka(folder / "kafka") as kafka, EmbeddedRedis(folder / "redis") as redis:
         run(kafka.url, redis.url)
 
-Each is a child process on loopback with a data folder that one server owns at a time; its log is in the folder.
-It stops with this process, however this process ends.
+Each is a child process on loopback with a data folder that one server owns at a time; its log is in the
+folder. It stops with this process, however this process ends.
 """
 
 from __future__ import annotations

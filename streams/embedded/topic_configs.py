@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from streams.embedded.batches import RefusedError
 from streams.embedded.codes import Code
 from streams.embedded.log import LogRules
+from streams.embedded.refusals import RefusedError
 
 ACTED_ON = frozenset(
     {

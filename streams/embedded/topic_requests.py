@@ -1,22 +1,18 @@
-"""Metadata and the administration of topics and their configs."""
+"""Metadata and the administration of topics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from streams.embedded import topic_configs
-from streams.embedded.batches import RefusedError
 from streams.embedded.codes import Code
 from streams.embedded.coordinator import Coordinator
 from streams.embedded.protocol import Fields
+from streams.embedded.refusals import RefusedError, outcome
 from streams.embedded.topics import Topic, Topics
 from streams.embedded.wire import Caller
 
 NODE_ID = 1
-_TOPIC_RESOURCE, _BROKER_RESOURCE = 2, 4
-_SOURCE_TOPIC, _SOURCE_STATIC_BROKER, _SOURCE_DEFAULT = 1, 4, 5
 
 
 class TopicRequests:
@@ -76,7 +72,7 @@ class TopicRequests:
             if not validate_only:
                 self._topics.create(wanted.name, partitions, configs)
 
-        return {"name": wanted.name} | _outcome(create)
+        return {"name": wanted.name} | outcome(create)
 
     def delete_topics(self, request: Any, _caller: Caller) -> Fields:
         """DeleteTopics: the records and the offsets committed for them go too."""
@@ -86,7 +82,7 @@ class TopicRequests:
             self._coordinator.forget_topic(name)
 
         return {
-            "responses": [{"name": name} | _outcome(partial(delete, name)) for name in request.topic_names]
+            "responses": [{"name": name} | outcome(partial(delete, name)) for name in request.topic_names]
         }
 
     def create_partitions(self, request: Any, _caller: Caller) -> Fields:
@@ -99,7 +95,7 @@ class TopicRequests:
 
         return {
             "results": [
-                {"name": topic.name} | _outcome(partial(grow, topic.name, topic.count))
+                {"name": topic.name} | outcome(partial(grow, topic.name, topic.count))
                 for topic in request.topics
             ]
         }
@@ -128,79 +124,6 @@ class TopicRequests:
             return answer | {"error_code": refused.code}
         return answer | {"low_watermark": log.start_offset}
 
-    def describe_configs(self, request: Any, _caller: Caller) -> Fields:
-        """DescribeConfigs of topics and of the broker."""
-        return {"results": [self._describe(resource) for resource in request.resources]}
-
-    def _describe(self, resource: Any) -> Fields:
-        answer: Fields = {
-            "resource_type": resource.resource_type,
-            "resource_name": resource.resource_name,
-            "error_message": None,
-        }
-        try:
-            rows = self._config_rows(resource)
-        except RefusedError as refused:
-            return answer | {"error_code": refused.code, "error_message": refused.message}
-        wanted = resource.configuration_keys
-        return answer | {"configs": [row for row in rows if wanted is None or row["name"] in wanted]}
-
-    def _config_rows(self, resource: Any) -> list[Fields]:
-        if resource.resource_type == _BROKER_RESOURCE:
-            configs = self._broker_configs().items()
-            return [
-                _config_row(name, value, _SOURCE_STATIC_BROKER, read_only=True) for name, value in configs
-            ]
-        if resource.resource_type != _TOPIC_RESOURCE:
-            raise RefusedError(Code.INVALID_REQUEST, f"resource type {resource.resource_type}")
-        topic = self._topics.known(resource.resource_name)
-        return [
-            _config_row(name, topic.config(name), _SOURCE_TOPIC if name in topic.configs else _SOURCE_DEFAULT)
-            for name in topic_configs.DEFAULTS
-        ]
-
-    def _broker_configs(self) -> Mapping[str, str]:
-        return {
-            "auto.create.topics.enable": str(self._auto_create).lower(),
-            "broker.id": str(NODE_ID),
-            "default.replication.factor": "1",
-            "log.retention.ms": topic_configs.DEFAULTS["retention.ms"],
-            "message.max.bytes": topic_configs.DEFAULTS["max.message.bytes"],
-            "min.insync.replicas": "1",
-            "num.partitions": str(self._default_partitions),
-        }
-
-    def alter_configs(self, request: Any, _caller: Caller) -> Fields:
-        """AlterConfigs: what is given replaces all overrides."""
-
-        def alter(resource: Any) -> None:
-            topic = self._alterable(resource)
-            configs = {config.name: config.value for config in resource.configs}
-            for name, value in configs.items():
-                topic_configs.check(name, value)
-            if not request.validate_only:
-                self._topics.set_configs(topic.name, configs)
-
-        return _alter_each(request, alter)
-
-    def alter_configs_incrementally(self, request: Any, _caller: Caller) -> Fields:
-        """IncrementalAlterConfigs: set, delete, append to or subtract from single overrides."""
-
-        def alter(resource: Any) -> None:
-            topic = self._alterable(resource)
-            configs = topic.configs
-            for config in resource.configs:
-                configs = topic_configs.altered(configs, config.name, config.config_operation, config.value)
-            if not request.validate_only:
-                self._topics.set_configs(topic.name, configs)
-
-        return _alter_each(request, alter)
-
-    def _alterable(self, resource: Any) -> Topic:
-        if resource.resource_type != _TOPIC_RESOURCE:
-            raise RefusedError(Code.INVALID_REQUEST, "only the configs of topics can be altered")
-        return self._topics.known(resource.resource_name)
-
 
 def _described(topic: Topic) -> Fields:
     partitions = [
@@ -226,33 +149,3 @@ def _partitions_of(wanted: Any, default: int) -> int:
         message = f"Replication factor: {wanted.replication_factor} larger than available brokers: 1."
         raise RefusedError(Code.INVALID_REPLICATION_FACTOR, message)
     return default if wanted.num_partitions == -1 else int(wanted.num_partitions)
-
-
-def _config_row(name: str, value: str, source: int, *, read_only: bool = False) -> Fields:
-    return {
-        "name": name,
-        "value": value,
-        "read_only": read_only,
-        "config_source": source,
-        "is_default": source != _SOURCE_TOPIC,
-        "synonyms": [],
-    }
-
-
-def _alter_each(request: Any, alter: Callable[[Any], None]) -> Fields:
-    return {
-        "responses": [
-            {"resource_type": resource.resource_type, "resource_name": resource.resource_name}
-            | _outcome(partial(alter, resource))
-            for resource in request.resources
-        ]
-    }
-
-
-def _outcome(action: Callable[[], None]) -> Fields:
-    """Error code and message of an action, for the response."""
-    try:
-        action()
-    except RefusedError as refused:
-        return {"error_code": refused.code, "error_message": refused.message}
-    return {"error_code": Code.NONE, "error_message": None}

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.embedded import topic_configs
-from streams.embedded.batches import RefusedError
 from streams.embedded.codes import Code
 from streams.embedded.journal import Journal
 from streams.embedded.log import LogRules, PartitionLog
+from streams.embedded.refusals import RefusedError
 
 MAX_PARTITIONS = 1000  # of one topic; each costs an open file
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -128,7 +128,7 @@ class Topics:
         """The topic, if it could grow to `count` partitions; raises `RefusedError`."""
         topic = self.known(name)
         if not len(topic.partitions) < count <= MAX_PARTITIONS:
-            message = f"Topic currently has {len(topic.partitions)} partitions, {count} is not between that and the limit."
+            message = f"The topic has {len(topic.partitions)} partitions; {count} is not more, or too many."
             raise RefusedError(Code.INVALID_PARTITIONS, message)
         return topic
 

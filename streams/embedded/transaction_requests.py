@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.embedded.batches import RefusedError
 from streams.embedded.codes import Code
-from streams.embedded.group_requests import GroupRequests
+from streams.embedded.offset_requests import OffsetRequests
 from streams.embedded.protocol import Fields
+from streams.embedded.refusals import RefusedError
 from streams.embedded.topics import Topics
 from streams.embedded.transactions import OffsetRow, Transactions
 from streams.embedded.wire import Caller
@@ -16,10 +16,10 @@ from streams.embedded.wire import Caller
 class TransactionRequests:
     """Handlers; each takes a decoded request and gives the response's fields."""
 
-    def __init__(self, transactions: Transactions, topics: Topics, groups: GroupRequests) -> None:
+    def __init__(self, transactions: Transactions, topics: Topics, offsets: OffsetRequests) -> None:
         self._transactions = transactions
         self._topics = topics
-        self._groups = groups
+        self._offsets = offsets
 
     def init_producer_id(self, request: Any, _caller: Caller) -> Fields:
         """InitProducerId: an id for an idempotent producer, or id and epoch of a transactional one."""
@@ -83,7 +83,7 @@ class TransactionRequests:
             if rows:
                 self._transactions.add_offsets(*producer, rows)
 
-        return {"topics": self._groups.commit_rows(request.group_id, request.topics, code, keep)}
+        return {"topics": self._offsets.commit_rows(request.group_id, request.topics, code, keep)}
 
     def end(self, request: Any, _caller: Caller) -> Fields:
         """EndTxn: commit or abort."""

@@ -1,7 +1,7 @@
 """The transaction coordinator: transactional ids, their producers' epochs, and two-step ends.
 
-A transaction's state is in the journal before a request about it is answered, so after a crash a producer goes on
-with its transaction, and one that was being ended is ended as it was decided.
+A transaction's state is in the journal before a request about it is answered, so after a crash a producer
+goes on with its transaction, and one that was being ended is ended as it was decided.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streams.embedded.batches import RefusedError
 from streams.embedded.codes import Code
 from streams.embedded.journal import Journal
 from streams.embedded.log import PartitionLog
+from streams.embedded.refusals import RefusedError
 from streams.embedded.topics import Topics, now_ms
 
 MAX_TIMEOUT_MS = 15 * 60 * 1000  # transaction.max.timeout.ms of Kafka
@@ -55,7 +55,7 @@ class Transactions:
                 self._complete(transactional_id, transaction)
 
     def init_producer(self, transactional_id: str, timeout_ms: int) -> tuple[int, int]:
-        """Producer id and a new epoch; the transaction of an earlier producer is aborted, and it is fenced."""
+        """Producer id and a new epoch; an earlier producer is fenced, and its transaction aborted."""
         if not 0 < timeout_ms <= MAX_TIMEOUT_MS:
             raise RefusedError(Code.INVALID_TRANSACTION_TIMEOUT, f"{timeout_ms} ms")
         transaction = self._by_id.get(transactional_id)

@@ -1,7 +1,8 @@
 """Connections: frames in, frames out, one request at a time on each.
 
-Whatever a stranger sends closes that stranger's connection and nothing else: a length that is negative or beyond
-the limit (HTTP and TLS look like one), half a request, a request we do not speak, a body that does not decode.
+Whatever a stranger sends closes that stranger's connection and nothing else: a length that is negative or
+beyond the limit (HTTP and TLS look like one), half a request, a request we do not speak, a body that does
+not decode.
 """
 
 from __future__ import annotations

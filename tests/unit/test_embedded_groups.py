@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from streams.embedded.batches import RefusedError
 from streams.embedded.codes import Code
 from streams.embedded.coordinator import Coordinator
 from streams.embedded.groups import COMPLETING, EMPTY, PREPARING, STABLE, Group
 from streams.embedded.members import JoinRequest, JoinResult, subscribed_topics
+from streams.embedded.refusals import RefusedError
 
 SESSION_S, REBALANCE_S = 10.0, 60.0
 

@@ -13,9 +13,9 @@ import pytest
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from streams.embedded import batches
-from streams.embedded.batches import RefusedError
 from streams.embedded.codes import Code
 from streams.embedded.log import LogRules, PartitionLog
+from streams.embedded.refusals import RefusedError
 from streams.embedded.retention import retained_from
 
 RULES = LogRules(max_message_bytes=100_000, segment_bytes=1000, needs_keys=False, stamps_append_time=False)
@@ -195,7 +195,7 @@ def test_sequence_numbers_are_known_after_reopening_even_when_retention_took_the
     log.append(bytearray(last), RULES, NOW_MS)
     log.advance_start(2)
     log.close()
-    assert list(tmp_path.glob("*.log"))[0].stat().st_size == 0
+    assert next(tmp_path.glob("*.log")).stat().st_size == 0
     again = open_log(tmp_path)
     assert (again.start_offset, again.end_offset) == (2, 2)
     assert again.append(bytearray(last), RULES, NOW_MS) == 0

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.embedded import protocol, topic_configs
-from streams.embedded.batches import RefusedError
 from streams.embedded.journal import Journal
 from streams.embedded.ports import bound_socket, free_port
 from streams.embedded.protocol import APIS, NotKafkaError, RequestHeader
+from streams.embedded.refusals import RefusedError
 
 
 @given(st.sampled_from(sorted(APIS)), st.integers(0, 12), st.binary(max_size=80))

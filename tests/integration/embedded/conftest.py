@@ -16,7 +16,6 @@ from kafka.admin import NewTopic
 from streams.embedded.servers import EmbeddedKafka
 from tests.integration.embedded.kafka_clients import AioKafka, Client, Confluent, KafkaPython
 
-
 # kafka-python 3.0 leaves the sockets of failed connection attempts to the garbage collector.
 LEFT_SOCKETS = "ignore:unclosed <socket:ResourceWarning"
 

@@ -1,4 +1,6 @@
-"""The three Python clients of Kafka behind one small interface, so that a test of the broker runs with each."""
+"""The three Python clients of Kafka behind one small interface, so that a test of the broker runs with
+each.
+"""
 
 from __future__ import annotations
 

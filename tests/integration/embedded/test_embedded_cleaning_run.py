@@ -1,4 +1,6 @@
-"""Compaction and retention of a running broker, as clients see them, and a broker killed in the middle of a run."""
+"""Compaction and retention of a running broker, as clients see them, and a broker killed in the middle of a
+run.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,7 @@ def test_a_broker_killed_again_and_again_while_it_cleans_keeps_the_table(
     create(cleaning_kafka, "table", COMPACTED)
     chance, written = random.Random(3), 0
     client = KafkaPython(cleaning_kafka.bootstrap)
-    for _ in range(5):
+    for _ in range(3):
         client.send("table", rows(range(written, written + 3000)))
         written += 3000
         time.sleep(chance.uniform(0.0, 0.3))

@@ -1,4 +1,6 @@
-"""What the broker has acknowledged is still there after it was killed, and two brokers never share a folder."""
+"""What the broker has acknowledged is still there after it was killed, and two brokers never share a
+folder.
+"""
 
 from __future__ import annotations
 

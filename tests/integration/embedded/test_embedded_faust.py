@@ -1,4 +1,6 @@
-"""A stock Faust app with a table on the embedded broker: killed in mid-stream, its table is exact afterwards."""
+"""A stock Faust app with a table on the embedded broker: killed in mid-stream, its table is exact
+afterwards.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,91 @@
+"""A list does not depend on what it is generated with, nor on who embedded the request."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.hints.bundle import Bundle, load_bundle
+from agents.session.interest import Interest, InterestPolicy
+from agents.session.window import insert
+from streams.hint_request import Behaviour, HintRequest, Version
+
+COMMITTED = Path(__file__).resolve().parents[2] / "exported_models" / "complete-journey"
+START_MS = 1_510_000_000_000
+REQUESTS = 320
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(COMMITTED)
+
+
+@pytest.fixture(scope="module")
+def requests(bundle: Bundle) -> list[HintRequest]:
+    """Shoppers with 0 to 60 behaviours over two months, some of another shop."""
+    chance = np.random.default_rng(0)
+    queries = list(bundle.lexicon)
+    popularity = np.array(list(bundle.lexicon.values()), float)
+    made = []
+    for number in range(REQUESTS):
+        interest, window = Interest.empty(bundle.encoder.dim), ()
+        for _ in range(number % 61):
+            text = queries[chance.choice(len(queries), p=popularity / popularity.sum())]
+            text = text if number % 10 else f"Foreign item {chance.integers(99)} 🍕"
+            at_ms = START_MS + int(chance.integers(60 * 86_400_000))
+            behaviour = Behaviour(int(chance.integers(1, 6)), at_ms, text)
+            interest = interest.add(bundle.encoder.embed(text), behaviour.action, at_ms, InterestPolicy())
+            window = insert(window, behaviour)
+        made.append(_request(bundle, number, interest, window))
+    return made
+
+
+def _request(bundle: Bundle, number: int, interest: Interest, window: tuple[Behaviour, ...]) -> HintRequest:
+    vectors = [bundle.encoder.embed(behaviour.text) for behaviour in window]
+    empty = np.zeros((0, bundle.encoder.dim), np.int8)
+    return HintRequest(
+        user=f"u{number}",
+        version=Version(interest.at_ms or START_MS, number),
+        reason="first",
+        drift=1.0,
+        encoder=bundle.encoder.name,
+        behaviours=window,
+        vectors=np.stack(vectors) if vectors else empty,
+        interests=interest.unit(),
+    )
+
+
+def test_batch_1_equals_batch_32_to_the_last_digit(bundle: Bundle, requests: list[HintRequest]) -> None:
+    alone = [bundle.generator.generate([request])[0] for request in requests]
+    for size in (32, 7, REQUESTS):
+        batched = []
+        for start in range(0, REQUESTS, size):
+            batched += bundle.generator.generate(requests[start : start + size])
+        assert batched == alone
+
+
+def test_the_lists_differ_between_shoppers_and_are_full(bundle: Bundle, requests: list[HintRequest]) -> None:
+    lists = bundle.generator.generate(requests)
+    assert len({tuple(candidate.query for candidate in row) for row in lists}) > REQUESTS // 2
+    assert min(len(row) for row in lists) >= 10
+    for row in lists:
+        assert len({candidate.query for candidate in row}) == len(row)
+
+
+def test_a_request_of_another_encoder_is_embedded_anew(bundle: Bundle, requests: list[HintRequest]) -> None:
+    # Up to 32 behaviours lie in the window, so the rebuilt interest is the whole one.
+    own = [r for r in requests if 0 < len(r.behaviours) < 30 and sum(len(b.text) for b in r.behaviours) < 700][:20]
+    foreign = [
+        replace(r, encoder="older", vectors=np.ones_like(r.vectors), interests=np.ones_like(r.interests)) for r in own
+    ]
+    before = bundle.generator.reembedded
+    again = bundle.generator.generate(foreign)
+    assert bundle.generator.reembedded == before + len(own)
+    wanted = bundle.generator.generate(own)
+    same = [[c.query for c in a] == [c.query for c in b] for a, b in zip(again, wanted, strict=True)]
+    assert sum(same) >= 0.9 * len(own)  # sums in another order may round an interest differently
+
+
+def test_nobody_asks_and_nothing_is_written(bundle: Bundle) -> None:
+    assert bundle.generator.generate([]) == []
