@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     json: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
-    rate: Annotated[float, typer.Option(min=1, help="Events per second.")] = 250.0,
+    rate: Annotated[float, typer.Option(min=1, help="Events per second, at most.")] = 250.0,
     purchases: Annotated[int, typer.Option(min=100, help="At least so many real purchases.")] = 20_000,
     data_dir: Annotated[Path, typer.Option(help="Emptied at the start; logs stay for a look.")] = Path(
         "var/demo"
@@ -111,6 +111,7 @@ class DemoRun:
         shown_s = drained_s = 0.0
         while True:
             samples = read_metrics(self.worker.health_url)
+            self.feed.worked_off = int(total(samples, "aigq_events_total"))
             if self.feed.failed is not None:
                 raise BrokerError(
                     f"The demo could not send: {self.feed.failed!r}.", action="See var/demo/*/*.log."

@@ -23,6 +23,7 @@ from streams.topics import Topics
 BROKEN_SHARE: Final = 0.001
 TWICE_SHARE: Final = 0.005
 TICK_S: Final = 0.02
+WINDOW: Final = 200
 BROKEN: Final = (
     b'{"action_name": "purchase", "timestamp": "yesterday", "user_id": "hh-1"}',
     b"<html>502 Bad Gateway</html>",
@@ -60,12 +61,17 @@ def liveliest(events: list[dict[str, Any]], count: int) -> list[str]:
 
 @dataclass(slots=True)
 class Feed:
-    """Sends in a thread of its own; `sent` counts what Kafka has confirmed."""
+    """Sends in a thread of its own; `sent` counts what Kafka has confirmed.
+
+    rate: records per second, at most. It never runs more than WINDOW records ahead of `worked_off`, which
+    the demo keeps up to date: on a busy machine the shop slows down and the hints stay fresh.
+    """
 
     settings: Settings
     records: list[Outgoing]
     rate: float  # records per second
     sent: int = 0
+    worked_off: int = 0
     failed: BaseException | None = None
     last: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # the latest events per user
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -101,7 +107,8 @@ class Feed:
     def _send_all(self, producer: Any) -> None:
         topic, started_s, place = Topics.of(self.settings).events, time.monotonic(), 0
         while place < len(self.records) and not self._stop.is_set():
-            goal = min(len(self.records), int((time.monotonic() - started_s) * self.rate) + 1)
+            on_time = int((time.monotonic() - started_s) * self.rate) + 1
+            goal = max(place, min(len(self.records), on_time, self.worked_off + WINDOW))
             for record in self.records[place:goal]:
                 producer.send(topic, key=record.key, value=record.value).add_callback(self._confirmed)
                 self._remember(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,10 @@ def replay(
     trace: Annotated[
         Path | None, typer.Option(help="Offline: write every decision, a line an event.")
     ] = None,
+    expect_trace: Annotated[
+        Path | None,
+        typer.Option(help="The trace written before, to name the first other decision (with --trace)."),
+    ] = None,
     speed: Annotated[
         float | None, typer.Option(min=0.001, help="Times event time, e.g. 100. Default: flat out.")
     ] = None,
@@ -57,14 +62,14 @@ def replay(
     Offline uses the same functions as the workers and gives the same bytes on every run, so a change can be
     tested against last week's log: write the lists with --out before the change, compare with --expect after.
     """
-    if not offline and (out_file or expect or trace):
-        raise typer.BadParameter("--out, --expect and --trace go with --offline")
+    if not offline and (out_file or expect or trace or expect_trace):
+        raise typer.BadParameter("--out, --expect, --trace and --expect-trace go with --offline")
     if offline and (speed or resume):
         raise typer.BadParameter("--speed and --resume do not go with --offline")
     bounds = parse_time(start) if start else None, parse_time(end) if end else None
     with local_log(log) as path:
         if offline:
-            _offline(path, bounds, out_file, expect, trace, json)
+            _offline(path, bounds, out_file, (expect, expect_trace), trace, json)
         else:
             _online(path, bounds, speed, resume, json)
 
@@ -72,6 +77,7 @@ def replay(
 def _online(
     path: Path, bounds: tuple[int | None, int | None], speed: float | None, resume: Path | None, json: bool
 ) -> None:
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it floods while the broker is away; we tell
     with _progress() as progress:
         summary = replay_log(
             path,
@@ -92,10 +98,12 @@ def _offline(
     path: Path,
     bounds: tuple[int | None, int | None],
     out_file: Path | None,
-    expect: Path | None,
+    before: tuple[Path | None, Path | None],
     trace: Path | None,
     json: bool,
 ) -> None:
+    """`before`: lists and trace of an earlier run."""
+    expect, expect_trace = before
     settings = load_settings()
     bundle = open_bundle(settings)
     with _progress() as progress:
@@ -111,7 +119,9 @@ def _offline(
         )
     if out_file is not None:
         write_result(result, out_file)
-    differences = compare(result, expect) if expect is not None else []
+    differences = (
+        compare(result, expect, trace=trace, expect_trace=expect_trace) if expect is not None else []
+    )
     if json:
         print_json({**result.as_dict(), "differences": len(differences)})
     else:
@@ -131,7 +141,8 @@ def _follow(progress: Progress) -> Callable[[ReplayProgress], None]:
     task = progress.add_task("replay", total=None)
 
     def follow(at: ReplayProgress) -> None:
-        progress.update(task, completed=at.done, total=at.total)
+        waiting = f"replay (Kafka is silent, waiting {at.waiting_s:.0f} s)" if at.waiting_s else "replay"
+        progress.update(task, completed=at.done, total=at.total, description=waiting)
 
     return follow
 

@@ -134,7 +134,7 @@ def create_app(name: str, settings: Settings) -> NearlineApp:
         broker_heartbeat_interval=max(1, settings.session_timeout_s // 5),
         broker_commit_interval=settings.commit_interval_s,
         consumer_auto_offset_reset="earliest",
-        producer_linger=0.005,
+        producer_linger=0.01,
         producer_max_batch_size=131_072,
         producer_max_request_size=4 * 1024 * 1024,  # a dead letter is its record and more headers
         store=f"{settings.state_store}://",

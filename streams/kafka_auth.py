@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import Any, Final
 
 import faust
 from faust.auth import Credentials
 
 from streams.settings import Settings
+
+BOOTSTRAP_TIMEOUT_MS: Final = 10_000
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -25,6 +27,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
     """Keyword arguments for kafka-python's clients."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap,
+        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
         "security_protocol": settings.kafka_security,
         "ssl_context": tls_context(settings),
     }

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.hints.trie import ROOT, Trie
-from training.network import HIDDEN, INT8_SCALE, ContextEncoder, Layer, Shape
+from training.network import HIDDEN, INT8_SCALE, ContextEncoder, Layer, Shape, layers_of
 from training.prior import QueryPrior
 
 Context = list[tuple[Tensor, Tensor]]  # per layer: keys and values of the memory, (B, heads, S, ·)
@@ -40,6 +40,13 @@ class ListDecoder(nn.Module):
     for a hundred thousand, compare ranges of leaves instead.
     """
 
+    trie_token: Tensor
+    trie_parent: Tensor
+    trie_first: Tensor
+    trie_count: Tensor
+    trie_query: Tensor
+    trie_queries: Tensor
+
     def __init__(self, shape: Shape, trie: Trie) -> None:
         super().__init__()
         self.shape = shape
@@ -51,7 +58,9 @@ class ListDecoder(nn.Module):
         nn.init.constant_(self.norm.weight, 0.02)  # begin near the prior
         nn.init.normal_(self.token.weight, std=shape.width**-0.5)
         for name in ("token", "parent", "first", "count", "query", "queries"):
-            self.register_buffer(f"trie_{name}", torch.from_numpy(getattr(trie, name).copy()), persistent=False)
+            self.register_buffer(
+                f"trie_{name}", torch.from_numpy(getattr(trie, name).copy()), persistent=False
+            )
 
     def node_vectors(self) -> Tensor:
         """(N, width): what a node is fed and scored by."""
@@ -59,7 +68,7 @@ class ListDecoder(nn.Module):
 
     def context(self, memory: Tensor, rows: int) -> Context:
         """Keys and values of the memory, once per list."""
-        return [layer.cross.keys_values(memory, rows) for layer in self.layers]
+        return [layer.context(memory, rows) for layer in layers_of(self.layers)]
 
     def inputs(self, vectors: Tensor, last: Tensor, inside: Tensor, made: Tensor) -> Tensor:
         """(n, width) from the last node reached, whether a hint is under way, and how many are complete."""
@@ -70,63 +79,74 @@ class ListDecoder(nn.Module):
     def forward(self, memory: Tensor, bias: Tensor, prior: Tensor, targets: Tensor) -> Tensor:
         """Log-probabilities of the target nodes given those before them, (B, T); 0 where padded.
 
-        prior: (B, N). targets: (B, T) int, the nodes of the list's paths in order, ROOT = padding at the end.
+        prior: (B, N). targets: (B, T) int64, the nodes of the list's paths in order, ROOT = padding.
         """
         rows, steps = targets.shape
-        context, vectors = self.context(memory, rows), self.node_vectors()
+        vectors, parents = self.node_vectors(), self.trie_parent[targets]
+        h = self._teacher_forced(memory, bias, vectors, targets, parents)
+        left = self._left_before(targets)
+        row = torch.arange(rows).repeat_interleave(steps)
+        chosen = torch.zeros(rows * steps)
+        for inner in (False, True):
+            at = ((parents > ROOT) if inner else (parents == ROOT)).flatten().nonzero().squeeze(-1)
+            if len(at):
+                found = self._choices(h[at], vectors, prior, row[at], targets.flatten()[at], left[at], inner)
+                chosen = chosen.index_put((at,), found)
+        return chosen.reshape(rows, steps)
+
+    def _teacher_forced(
+        self, memory: Tensor, bias: Tensor, vectors: Tensor, targets: Tensor, parents: Tensor
+    ) -> Tensor:
+        """All steps at once, each seeing the true ones before it: (B·T, width)."""
+        rows, steps = targets.shape
         last = torch.cat([torch.zeros_like(targets[:, :1]), targets[:, :-1]], 1)
         complete = (self.trie_query[targets] >= 0).to(torch.int64)
         made = (complete.cumsum(1) - complete).clamp(max=self.shape.hints)
-        parents = self.trie_parent[targets]
-        x = self.inputs(vectors, last.reshape(-1), (parents > ROOT).reshape(-1), made.reshape(-1))
+        x = self.inputs(vectors, last.flatten(), (parents > ROOT).flatten(), made.flatten())
         order = torch.arange(steps)
         causal = (order[None, :] > order[:, None]).to(torch.float32) * HIDDEN
-        for layer, seen in zip(self.layers, context, strict=True):
+        for layer, seen in zip(layers_of(self.layers), self.context(memory, rows), strict=True):
             y = layer.norm(x)
             x = x + layer.attention(y, *layer.attention.keys_values(y, rows), causal)
             x = layer.feed_forward(layer.look(x, *seen, bias))
-        every = torch.arange(rows).repeat_interleave(steps)
-        chosen = self._choices(self.norm(x), vectors, prior, every, targets.reshape(-1), self._entered(targets))
-        return chosen.reshape(rows, steps)
+        h: Tensor = self.norm(x)
+        return h
 
-    def _entered(self, targets: Tensor) -> Tensor:
-        """(B·T, N) int8: how often each node was entered before each step."""
+    def _left_before(self, targets: Tensor) -> Tensor:
+        """(B·T, N) int8: queries left under each node before each step, at most 127."""
         entered = torch.zeros((*targets.shape, len(self.trie_token)), dtype=torch.int8)
         entered.scatter_(2, targets.unsqueeze(-1), 1)
-        return (entered.cumsum(1, dtype=torch.int8) - entered).flatten(0, 1)
+        before = entered.cumsum(1, dtype=torch.int8) - entered
+        return (self.trie_queries.clamp(max=127).to(torch.int8) - before).flatten(0, 1)
 
     def _choices(
-        self, h: Tensor, vectors: Tensor, prior: Tensor, owner: Tensor, targets: Tensor, entered: Tensor
+        self,
+        h: Tensor,
+        vectors: Tensor,
+        prior: Tensor,
+        row: Tensor,
+        targets: Tensor,
+        left: Tensor,
+        inner: bool,
     ) -> Tensor:
-        """Log-probability of each target among its open siblings, (B·T,); 0 where padded. owner: its row.
+        """Log-probability of n targets among their open siblings, (n,).
 
-        Scores siblings only: the root's many children for the steps that begin a hint, and for the others
-        the few children that an inner node has.
+        Scores siblings only: either all targets begin a hint, and have the root's many children for
+        siblings, or none does (`inner`), and each has a few of its own.
         """
-        chosen = torch.zeros(len(h))
-        parents = self.trie_parent[targets]
-        for inner in (False, True):
-            rows = ((parents > ROOT) if inner else (parents == ROOT)).nonzero().squeeze(-1)
-            parent = parents[rows] if inner else torch.zeros(1, dtype=parents.dtype)
-            if not len(rows):
-                continue
-            reach = torch.arange(int(self.trie_count[parent].max()))
-            siblings = self.trie_first[parent].unsqueeze(-1) + reach  # (rows or 1, C)
-            siblings = siblings.clamp(max=len(self.trie_token) - 1)
-            open_ = (reach < self.trie_count[parent].unsqueeze(-1)) & (
-                entered[rows].gather(1, siblings.expand(len(rows), -1).long())
-                < self.trie_queries[siblings].clamp(max=127)
-            )
-            if inner:
-                logits = (vectors[siblings] @ h[rows].unsqueeze(-1)).squeeze(-1)
-                logits = logits + prior[owner[rows].unsqueeze(-1), siblings]
-            else:
-                logits = h[rows] @ vectors[siblings[0]].transpose(0, 1)
-                logits = logits + prior[:, siblings[0]][owner[rows]]
-            logits = torch.where(open_, logits, HIDDEN).log_softmax(-1)
-            place = (targets[rows] - self.trie_first[parent]).unsqueeze(-1)
-            chosen = chosen.index_put((rows,), logits.gather(1, place).squeeze(-1))
-        return chosen
+        parent = self.trie_parent[targets] if inner else torch.zeros(1, dtype=torch.int32)
+        reach = torch.arange(int(self.trie_count[parent].max()))
+        siblings = self.trie_first[parent].unsqueeze(-1) + reach  # (n or 1, C)
+        siblings = siblings.clamp(max=len(self.trie_token) - 1).long()
+        open_ = (reach < self.trie_count[parent].unsqueeze(-1)) & (
+            left.gather(1, siblings.expand(len(h), -1)) > 0
+        )
+        if inner:
+            logits = (vectors[siblings] @ h.unsqueeze(-1)).squeeze(-1) + prior[row.unsqueeze(-1), siblings]
+        else:
+            logits = h @ vectors[siblings[0]].transpose(0, 1) + prior[:, siblings[0]][row]
+        place = (targets - self.trie_first[parent]).unsqueeze(-1)
+        return torch.where(open_, logits, HIDDEN).log_softmax(-1).gather(1, place).squeeze(-1)
 
     def write(
         self, memory: Tensor, bias: Tensor, prior: Tensor, loop: Loop = python_loop
@@ -142,10 +162,10 @@ class ListDecoder(nn.Module):
         def advance(*state: Tensor) -> State:
             return self._advance(state, context, bias, prior, vectors)
 
-        end = loop(going, advance, self.start(rows, memory))
+        end = loop(going, advance, self.start(rows))
         return end[6], end[7]
 
-    def start(self, rows: int, memory: Tensor) -> State:
+    def start(self, rows: int) -> State:
         """Step, hints made, node, last node, queries left (B, N), path score, queries, scores, caches."""
         shape, whole = self.shape, torch.zeros((rows,), dtype=torch.int32)
         cache = (rows, shape.heads, shape.steps, shape.width // shape.heads)
@@ -161,42 +181,43 @@ class ListDecoder(nn.Module):
             *(torch.zeros(cache) for _ in range(2 * shape.decoder_layers)),
         )
 
-    def _advance(
-        self, state: State, context: Context, bias: Tensor, prior: Tensor, vectors: Tensor
-    ) -> State:
-        step, made, node, last, left, path, queries, scores, *caches = state
-        rows, nodes = made.shape[0], torch.arange(len(self.trie_token), dtype=torch.int32)
+    def _advance(self, state: State, context: Context, bias: Tensor, prior: Tensor, vectors: Tensor) -> State:
+        step, made, node, last, left, path, queries, scores, *before = state
+        caches = list(before)
         x = self.inputs(vectors, last, node != ROOT, made)
-        caches = list(caches)
-        for place, (layer, seen) in enumerate(zip(self.layers, context, strict=True)):
-            x = self._attend(x, layer, caches, 2 * place, step, rows)
+        for place, (layer, seen) in enumerate(zip(layers_of(self.layers), context, strict=True)):
+            x = self._attend(x, layer, caches, 2 * place, step)
             x = layer.feed_forward(layer.look(x, *seen, bias))
         open_ = (self.trie_parent.unsqueeze(0) == node.unsqueeze(-1)) & (left > 0)
         logits = torch.where(open_, self.norm(x) @ vectors.transpose(0, 1) + prior, HIDDEN)
-        best, chosen64 = logits.max(-1)
-        chosen = chosen64.to(torch.int32)
+        best, chosen = logits.max(-1)
         path = path + best - logits.logsumexp(-1)
+        return (step + 1, *self._entered(chosen.to(torch.int32), made, left, path, queries, scores), *caches)
+
+    def _entered(
+        self, chosen: Tensor, made: Tensor, left: Tensor, path: Tensor, queries: Tensor, scores: Tensor
+    ) -> State:
+        """The state after entering a node: at a leaf the hint is noted, and the walk is at the root again."""
         query = self.trie_query.index_select(0, chosen)
-        complete = (query >= 0) & (made < self.shape.hints)
-        here = (torch.arange(self.shape.hints, dtype=torch.int32) == made.unsqueeze(-1)) & complete.unsqueeze(-1)
+        at_leaf = query >= 0
+        complete = at_leaf & (made < self.shape.hints)
+        hints = torch.arange(self.shape.hints, dtype=torch.int32)
+        here = (hints == made.unsqueeze(-1)) & complete.unsqueeze(-1)
+        nodes = torch.arange(len(self.trie_token), dtype=torch.int32)
         return (
-            step + 1,
             made + complete.to(torch.int32),
-            torch.where(query >= 0, torch.zeros_like(chosen), chosen),
+            torch.where(at_leaf, torch.zeros_like(chosen), chosen),
             chosen,
             left - (nodes.unsqueeze(0) == chosen.unsqueeze(-1)).to(torch.int32),
-            torch.where(query >= 0, torch.zeros_like(path), path),
+            torch.where(at_leaf, torch.zeros_like(path), path),
             torch.where(here, query.unsqueeze(-1), queries),
             torch.where(here, path.unsqueeze(-1), scores),
-            *caches,
         )
 
-    def _attend(
-        self, x: Tensor, layer: nn.Module, caches: list[Tensor], at: int, step: Tensor, rows: int
-    ) -> Tensor:
+    def _attend(self, x: Tensor, layer: Layer, caches: list[Tensor], at: int, step: Tensor) -> Tensor:
         """Self-attention over the steps so far; writes this step's keys and values into the caches."""
         y = layer.norm(x)
-        keys, values = layer.attention.keys_values(y, rows)
+        keys, values = layer.attention.keys_values(y, x.shape[0])
         places = torch.arange(self.shape.steps)
         now = (places == step).reshape(1, 1, -1, 1)
         caches[at] = torch.where(now, keys, caches[at])

@@ -122,7 +122,8 @@ def _ppmi(together: Float64) -> Float64:
     context = together.sum(axis=0) ** CONTEXT_SMOOTHING
     expected = joint.sum(axis=1, keepdims=True) * (context / context.sum())[None, :]
     ratio = np.divide(joint, expected, out=np.ones_like(joint), where=(expected > 0) & (joint > 0))
-    return np.maximum(np.log(ratio), 0.0)
+    positive: Float64 = np.maximum(np.log(ratio), 0.0)
+    return positive
 
 
 def _category_view(known: pl.DataFrame, number: dict[str, int]) -> Float64:
@@ -140,7 +141,8 @@ def _category_view(known: pl.DataFrame, number: dict[str, int]) -> Float64:
 def _scaled(view: Float64) -> Float64:
     """Rows of unit length (zeros stay), without the direction that all rows share."""
     view = _unit(view)
-    return view - view.mean(axis=0, keepdims=True)
+    centred: Float64 = view - view.mean(axis=0, keepdims=True)
+    return centred
 
 
 def _reduced(view: Float64, dim: int) -> Float64:

@@ -3,7 +3,8 @@
 Contexts are honest: a basket's own simulated searches are never seen. Three situations:
 
 - `opened`: the list is made when the shopper opens the shop (the baselines know the same, and no more);
-- `left`: it was made when they left the last time, and waits in Redis;
+- `left`: it was made when they left the last time, and waits in Redis; `left_shown`: without what the
+  filters hold back because it was bought on that visit;
 - `rest`: half of a basket of four and more phrases has been bought; what follows counts.
 """
 
@@ -65,6 +66,7 @@ def evaluate_bundle(
         "span_ms": list(span),
         "opened": _figures(evaluate_next_basket(partial(_look_up, opened), task)),
         "left": _figures(evaluate_next_basket(partial(_look_up, left), task)),
+        "left_shown": _figures(evaluate_next_basket(partial(_look_up, left, shown=True), task)),
         "rest": _rest(opened),
         "filters_drop_per_list": {"opened": _dropped(opened), "left": _dropped(left)},
     }
@@ -93,9 +95,11 @@ def _made(bundle: Bundle, batch: list[tuple[Sample, HintRequest]]) -> Iterator[M
         yield Made(sample, written, [candidate.query for candidate in kept], dropped)
 
 
-def _look_up(made: Sequence[Made], contexts: Sequence[Context]) -> list[list[str]]:
+def _look_up(made: Sequence[Made], contexts: Sequence[Context], shown: bool = False) -> list[list[str]]:
     lists = {
-        (one.sample.household_id, one.sample.time_ms): one.written for one in made if one.sample.task == NEXT
+        (one.sample.household_id, one.sample.time_ms): one.shown if shown else one.written
+        for one in made
+        if one.sample.task == NEXT
     }
     return [lists[context] for context in contexts]
 

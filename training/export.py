@@ -121,7 +121,9 @@ def export_graph(checkpoint: Checkpoint, lexicon: bytes) -> bytes:
     onnx.helper.set_model_props(model, {LEXICON_DIGEST: lexicon_digest(lexicon)})
     for value in model.graph.input:
         if not value.type.tensor_type.shape.dim[0].dim_param:
-            raise TrainingError(f"The batch size of {value.name} was fixed.", action="This is a bug: report it.")
+            raise TrainingError(
+                f"The batch size of {value.name} was fixed.", action="This is a bug: report it."
+            )
     return bytes(model.SerializeToString())
 
 
@@ -139,7 +141,7 @@ class _LoopedGenerator(torch.nn.Module):
 
 
 def _graph_loop(going: Callable[..., Tensor], advance: Callable[..., State], state: State) -> State:
-    end: State = while_loop(going, advance, state)
+    end: State = while_loop(going, advance, state)  # type: ignore[no-untyped-call]
     return end
 
 

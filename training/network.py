@@ -7,6 +7,7 @@ about a million parameters instead of 30 billion (§5.1). The decoder is in trai
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own convention
@@ -76,6 +77,12 @@ class Layer(nn.Module):
         y: Tensor = x + self.down(F.relu(self.up(self.ff_norm(x))))
         return y
 
+    def context(self, memory: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the context for `look`."""
+        if self.cross is None:
+            raise TypeError("a layer without cross-attention sees no context")
+        return self.cross.keys_values(memory, rows)
+
     def look(self, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         """Cross-attention to the context, with residual."""
         if self.cross is None or self.cross_norm is None:
@@ -101,7 +108,7 @@ class ContextEncoder(nn.Module):
     def forward(
         self, events: Tensor, actions: Tensor, ages: Tensor, repeats: Tensor, interests: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Arrays of agents.hints.context.Contexts, vectors as floats; memory and its bias (B, 1, 1, 2 + L)."""
+        """Arrays of agents.hints.context.Contexts, vectors as floats, to memory and bias (B, 1, 1, 2 + L)."""
         rows, width = events.shape[0], self.shape.width
         marks = rows_of(self.action, actions) + rows_of(self.age, ages) + rows_of(self.repeat, repeats)
         seen = self.event(events.reshape(-1, self.shape.dim)).reshape(rows, -1, width) + marks
@@ -109,11 +116,17 @@ class ContextEncoder(nn.Module):
         x = torch.cat([torch.stack(wished, 1), seen], 1).reshape(-1, width)
         shown = torch.cat([torch.ones_like(actions[:, :2]), actions], 1) > 0
         bias = (1.0 - shown.to(torch.float32)).reshape(rows, 1, 1, -1) * HIDDEN
-        for layer in self.layers:
+        for layer in layers_of(self.layers):
             y = layer.norm(x)
             x = x + layer.attention(y, *layer.attention.keys_values(y, rows), bias)
             x = layer.feed_forward(x)
-        return self.norm(x), bias
+        memory: Tensor = self.norm(x)
+        return memory, bias
+
+
+def layers_of(modules: nn.ModuleList) -> list[Layer]:
+    """The list's modules as what they are."""
+    return cast("list[Layer]", list(modules))
 
 
 def rows_of(table: nn.Embedding, codes: Tensor) -> Tensor:

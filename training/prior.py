@@ -4,8 +4,8 @@ A shopper buys again what they bought, and what goes with it. Both can be read o
 
     c_hq = Σ_l α_h(action_l, age_l) · exp(β_h · (e(text_l) · e(q) − 1))      decayed counts, H kinds of them
     r_q  = softplus(a_q · interests + b_q) + Σ_h g_h · c_hq                  expected purchases of q
-    s_q  = log r_q − d · log(1 + c_0q)                                       what was bought a minute ago is not
-                                                                             bought again now
+    s_q  = log r_q − d · log(1 + c_0q)              what was bought a minute ago is not bought again now
+
 The interests are sums over everything the shopper did, so a linear map recovers a good part of what they buy
 by habit, also what has left the window. It begins as the ridge regression of baskets on interests (`warm`).
 With large β the kernel counts the query itself, with small β also what is near it; α is learned from action
@@ -40,6 +40,10 @@ Float32 = npt.NDArray[np.float32]
 
 class QueryPrior(nn.Module):
     """V queries with embeddings e(q), (V, D) float32, over N trie nodes."""
+
+    queries: Tensor
+    below: Tensor
+    place: Tensor
 
     def __init__(self, queries: Tensor, trie: Trie) -> None:
         super().__init__()

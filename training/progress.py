@@ -41,6 +41,8 @@ def _lines(console: Console, title: str, total: int) -> Report:
         if done < total and now - said < EVERY_S:
             return
         said = now
-        console.print(f"{title}: {done}/{total} {note} {now - started:.0f} s", highlight=False, soft_wrap=True)
+        console.print(
+            f"{title}: {done}/{total} {note} {now - started:.0f} s", highlight=False, soft_wrap=True
+        )
 
     return report

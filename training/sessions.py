@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby, product
 from typing import Final, NamedTuple
 
@@ -126,9 +126,7 @@ class SampleMaker:
         for household_id, baskets in household_baskets(purchases, self.seed):
             yield from self._household(household_id, baskets)
 
-    def _household(
-        self, household_id: int, baskets: list[Basket]
-    ) -> Iterator[tuple[Sample, HintRequest]]:
+    def _household(self, household_id: int, baskets: list[Basket]) -> Iterator[tuple[Sample, HintRequest]]:
         state = _State(Interest.empty(self.encoder.dim))
         # Baskets of the same second are no history of each other.
         for time_ms, moment in groupby(enumerate(baskets), key=lambda entry: entry[1].time_ms):
@@ -172,7 +170,7 @@ class SampleMaker:
         return chance.random() < 0.5
 
     def _part(self, basket: Basket) -> list[Behaviour]:
-        """The part of a basket that was seen: half of it when honest, else anything; [] if it is too small."""
+        """The part of a basket that was seen, half of it when honest; [] when the basket is too small."""
         if len(basket.purchases) < REST_TYPES_MIN:
             return []
         if self.honest:
@@ -249,11 +247,21 @@ def _basket(household_id: int, basket_id: int, time_ms: int, bought: list[Bought
 
 def joined(parts: list[Contexts]) -> Contexts:
     """Contexts one after the other."""
-    names = ("events", "actions", "ages", "repeats", "interests")
-    return Contexts(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return Contexts(
+        np.concatenate([part.events for part in parts]),
+        np.concatenate([part.actions for part in parts]),
+        np.concatenate([part.ages for part in parts]),
+        np.concatenate([part.repeats for part in parts]),
+        np.concatenate([part.interests for part in parts]),
+    )
 
 
 def taken(contexts: Contexts, rows: npt.NDArray[np.int64]) -> Contexts:
     """The named rows, in that order."""
-    changes = {name: values[rows] for name, values in contexts.inputs().items()}
-    return replace(contexts, **changes)
+    return Contexts(
+        contexts.events[rows],
+        contexts.actions[rows],
+        contexts.ages[rows],
+        contexts.repeats[rows],
+        contexts.interests[rows],
+    )

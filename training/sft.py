@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from agents.hints.context import Contexts
 from streams.errors import TrainingError
 from streams.hint_request import to_unit
 from training.checkpoint import Checkpoint, save_checkpoint
-from training.datasets.complete_journey import TRAIN, Span, load_phrases, load_purchases
+from training.datasets.complete_journey import TRAIN, load_phrases, load_purchases
 from training.decoder import Generator
 from training.embeddings import phrase_vectors, word_table
 from training.lexicon import build_lexicon, train_tokenizer
@@ -50,8 +50,8 @@ class SftConfig:
     weight_decay: float = 0.01
     households: int = 0
     threads: int = 1
-    rule: TargetRule = TargetRule()
-    shape: Shape = Shape()
+    rule: TargetRule = field(default_factory=TargetRule)
+    shape: Shape = field(default_factory=Shape)
 
 
 SMALL = SftConfig(
@@ -62,7 +62,9 @@ SMALL = SftConfig(
 )
 
 
-def run_sft(out: Path, *, small: bool = False, seed: int = 0, threads: int = 1, passes: float | None = None) -> Path:
+def run_sft(
+    out: Path, *, small: bool = False, seed: int = 0, threads: int = 1, passes: float | None = None
+) -> Path:
     """Train on The Complete Journey; returns the checkpoint's path, `out`/generator.pt.
 
     small: a tiny network on a slice of the households, well under a minute. Raises TrainingError.
@@ -82,8 +84,7 @@ def train(config: SftConfig, purchases: pl.DataFrame) -> Checkpoint:
     purchases = _households(purchases, config.households)
     blank = prepared(config, purchases)
     numbers = {query: number for number, query in enumerate(blank.queries)}
-    span = Span(int(purchases["time_ms"].min() or 0), int(purchases["time_ms"].max() or 0) + 1)
-    samples = SampleMaker(blank.encoder(), numbers, span, seed=config.seed).make(purchases)
+    samples = SampleMaker(blank.encoder(), numbers, TRAIN, seed=config.seed).make(purchases)
     network = blank.blank_network()
     run = fit(network, samples, blank, config)
     return replace(blank, weights=network.state_dict(), run=run)
@@ -97,7 +98,9 @@ def prepared(config: SftConfig, purchases: pl.DataFrame) -> Checkpoint:
     queries = [query for query, _ in lexicon]
     weights = np.log1p([count for _, count in lexicon])
     table = word_table(tokenizer, queries, phrase_vectors(purchases, queries), weights.tolist())
-    shape = replace(config.shape, tokens=len(table) + len(queries), hints=min(config.shape.hints, len(queries)))
+    shape = replace(
+        config.shape, tokens=len(table) + len(queries), hints=min(config.shape.hints, len(queries))
+    )
     return Checkpoint(shape, lexicon, tokenizer, table, {})
 
 

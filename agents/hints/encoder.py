@@ -69,7 +69,10 @@ class SubwordEncoder:
     @property
     def end(self) -> int:
         """Number of the end token."""
-        return int(self._tokenizer.token_to_id(END_TOKEN))
+        number = self._tokenizer.token_to_id(END_TOKEN)
+        if number is None:
+            raise ValueError(f"the tokenizer has no token {END_TOKEN}")
+        return number
 
     def embed(self, text: str) -> Int8:
         """e(text)·127, (D,) int8, read-only; zeros for a text without words."""
@@ -105,7 +108,7 @@ class SubwordEncoder:
         """Direction of a word that the vocabulary does not hold, as long as a usual row."""
         marked = f"<{word}>"
         grams = [marked[start : start + NGRAM] for start in range(max(1, len(marked) - NGRAM + 1))]
-        total = np.sum([_direction(gram, self.dim) for gram in grams], axis=0)
+        total: Float64 = np.sum([_direction(gram, self.dim) for gram in grams], axis=0)
         length = float(np.sqrt(np.sum(total * total)))
         return total * (self._unknown_length / length) if length > 0 else total
 

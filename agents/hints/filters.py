@@ -50,7 +50,7 @@ def filter_candidates(
     candidates: Sequence[Candidate],
     request: HintRequest,
     denied: Collection[str] = frozenset(),
-    rules: FilterRules = FilterRules(),  # noqa: B008 - frozen
+    rules: FilterRules = FilterRules(),
 ) -> tuple[list[Candidate], dict[str, int]]:
     """Candidates that may be shown, in their order, and how many were dropped by reason.
 

@@ -136,5 +136,6 @@ def _onnxruntime(provider: Provider) -> Any:
 
 
 def _blank(dim: int) -> Contexts:
-    codes = [np.zeros((1, WINDOW_LIMIT), np.int32) for _ in range(3)]
-    return Contexts(np.zeros((1, WINDOW_LIMIT, dim), np.int8), *codes, np.zeros((1, 2, dim), np.int8))
+    codes = np.zeros((1, WINDOW_LIMIT), np.int32)
+    events, interests = np.zeros((1, WINDOW_LIMIT, dim), np.int8), np.zeros((1, 2, dim), np.int8)
+    return Contexts(events, codes, codes, codes, interests)

@@ -1,7 +1,8 @@
 """What is kept per user, and its one compact binary form in the Faust table and its changelog.
 
 About 1.5 KB at 32 behaviours and D = 64 (of which 512 bytes are the two sums), at most about 2 KB.
-Layout: a fixed head, the sums (2·D float32), the listed interests (2·D int8), offsets, behaviours.
+Layout: a fixed head, application and locale, the sums (2·D float32), the listed interests (2·D int8),
+offsets, behaviours.
 Little-endian. A first byte of another value is another version: refused, never guessed.
 """
 
@@ -83,6 +84,7 @@ class SessionState:
 
     encoder: mark of the text encoder that the sums were made with. offsets: last offset applied per
     source partition, so that a replay changes nothing. event_ids: digests, aligned with `window`.
+    application, locale: of the newest event that named them.
     """
 
     encoder: bytes
@@ -94,6 +96,8 @@ class SessionState:
     consent: bool = True
     offsets: dict[int, int] = field(default_factory=dict)
     event_ids: tuple[bytes, ...] = ()
+    application: str = ""
+    locale: str = ""
 
 
 def event_digest(event_id: str) -> bytes:
@@ -130,7 +134,12 @@ def encode_state(state: SessionState) -> bytes:
         len(state.offsets),
         len(state.window),
     )
-    parts = [head, state.interest.sums.astype("<f4").tobytes()]
+    parts = [
+        head,
+        _pack_text(state.application),
+        _pack_text(state.locale),
+        state.interest.sums.astype("<f4").tobytes(),
+    ]
     parts.append(listed.interests.tobytes() if listed else b"")
     parts += [_OFFSET.pack(partition, offset) for partition, offset in state.offsets.items()]
     parts += [
@@ -138,6 +147,11 @@ def encode_state(state: SessionState) -> bytes:
         for behaviour, event_id in zip(state.window, state.event_ids, strict=True)
     ]
     return b"".join(parts)
+
+
+def _pack_text(text: str) -> bytes:
+    raw = text.encode("utf-8", "replace")[:255]
+    return bytes((len(raw),)) + raw
 
 
 def _pack_behaviour(behaviour: Behaviour, event_id: bytes, newest_ms: int) -> bytes:
@@ -165,7 +179,8 @@ def _decode(data: bytes) -> SessionState:
     ) = _HEAD.unpack_from(data)  # fmt: skip
     if version != STATE_VERSION:
         raise ValueError(f"its version is {version}")
-    place = _HEAD.size
+    application, place = _unpack_text(data, _HEAD.size)
+    locale, place = _unpack_text(data, place)
     sums = np.frombuffer(data, "<f4", 2 * dim, place).reshape(2, dim)
     place += 8 * dim
     listed = None
@@ -188,7 +203,14 @@ def _decode(data: bytes) -> SessionState:
         consent=bool(flags & 1),
         offsets=offsets,
         event_ids=event_ids,
+        application=application,
+        locale=locale,
     )
+
+
+def _unpack_text(data: bytes, place: int) -> tuple[str, int]:
+    end = place + 1 + data[place]
+    return data[place + 1 : end].decode("utf-8", "ignore"), end
 
 
 def _unpack_window(

@@ -93,6 +93,8 @@ def apply_event(state: SessionState | None, event: BehaviorEvent, source: Source
         state,
         offsets={**state.offsets, source.partition: source.offset},
         consent=state.consent if event.consent is None else event.consent,
+        application=event.application or state.application,
+        locale=event.locale or state.locale,
     )
     if not state.consent:
         withdrawn = Decision(False, Reason.CONSENT, Reason.STEADY)
@@ -175,7 +177,7 @@ def _decide(
     if decision.refresh:
         listed = Listed(Version(now_ms, source.offset), decision.reason, moved, interests, mark(rules.bundle))
         state = replace(state, listed=listed, owed=Owed(), counts=state.counts.with_list(now_ms))
-        settled = (*settled, _request(state, event.person, source, rules, event))
+        settled = (*settled, _request(state, event.person, source, rules))
     elif decision.reason is Reason.COOLDOWN and not state.owed.due_ms:
         due_ms = standing.listed_at_ms + rules.refresh.cooldown_ms
         state = replace(state, owed=Owed(due_ms, decision.wanted))
@@ -189,7 +191,7 @@ def _settle_before(
     if not state.owed.due_ms or event.timestamp < state.owed.due_ms:
         return state, ()
     state = _settle(state, rules)
-    return state, (_request(state, event.person, source, rules, event),)
+    return state, (_request(state, event.person, source, rules),)
 
 
 def _settle(state: SessionState, rules: Rules) -> SessionState:
@@ -217,9 +219,7 @@ def _listed(state: SessionState) -> Listed:
     return state.listed
 
 
-def _request(
-    state: SessionState, user: str, source: Source, rules: Rules, event: BehaviorEvent | None = None
-) -> HintRequest:
+def _request(state: SessionState, user: str, source: Source, rules: Rules) -> HintRequest:
     """The request for the list that `state.listed` decided, from the behaviours up to then."""
     listed = _listed(state)
     behaviours = tuple(b for b in state.window if b.at_ms <= listed.version.as_of_ms)
@@ -233,7 +233,7 @@ def _request(
         behaviours=behaviours,
         vectors=np.stack(vectors) if vectors else np.zeros((0, rules.encoder.dim), np.int8),
         interests=listed.interests,
-        application=(event.application if event else None) or "",
-        locale=(event.locale if event else None) or "",
+        application=state.application,
+        locale=state.locale,
         appended_ms=source.appended_ms,
     )

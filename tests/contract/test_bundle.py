@@ -153,7 +153,9 @@ def test_another_lexicon_of_the_same_length_is_refused(bundle: Path) -> None:
     refused(bundle, "exported for another lexicon.tsv")
 
 
-@pytest.mark.parametrize("lexicon", [b"", b"query\tcount\nmilk", b"query\tcount\nmilk\t1\nmilk\t2\n", b"\xff"])
+@pytest.mark.parametrize(
+    "lexicon", [b"", b"query\tcount\nmilk", b"query\tcount\nmilk\t1\nmilk\t2\n", b"\xff"]
+)
 def test_a_lexicon_of_another_form_is_refused(bundle: Path, lexicon: bytes) -> None:
     replace_file(bundle, "lexicon.tsv", lexicon or b"\n")
     refused(bundle, "lexicon.tsv")
@@ -198,7 +200,9 @@ def test_session_workers_need_no_onnxruntime() -> None:
         f"encoder, name = load_encoder(Path({str(COMMITTED)!r})); print(encoder.embed('milk').any(), name)\n"
         f"load_bundle(Path({str(COMMITTED)!r}))"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.stdout.startswith("True complete-journey")
     assert "pip install 'aigq[cpu]'" in done.stderr
 

@@ -13,7 +13,8 @@ from agents.hints.context import context_arrays
 from streams.errors import TrainingError
 from streams.hint_request import HintRequest
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.datasets.complete_journey import TRAIN, load_purchases
+from training.datasets.complete_journey import REPORT, TRAIN, load_purchases
+from training.evaluate import evaluate_bundle
 from training.export import export_bundle
 from training.sessions import SampleMaker
 from training.sft import run_sft
@@ -90,6 +91,17 @@ def test_the_exported_bundle_is_in_order(trained: Trained) -> None:
     assert trained.bundle.name == "small-2"
     assert list(trained.bundle.lexicon.items()) == trained.checkpoint.lexicon
     assert not (trained.folder / "bundle.part").exists()
+
+
+def test_a_bundle_is_judged_on_every_december_basket_of_the_given_households(trained: Trained) -> None:
+    purchases = load_purchases().filter(pl.col("household_id") <= 2 * HOUSEHOLDS)
+    figures = evaluate_bundle(trained.folder / "bundle", purchases=purchases)
+    december = purchases.filter(pl.col("time_ms") >= REPORT.start_ms)["basket_id"].n_unique()
+    for name in ("opened", "left", "left_shown", "popularity", "habit"):
+        assert figures[name]["baskets"] == december > 20
+        assert 0 < figures[name]["recall_at_10"] < 1
+    assert 0 < figures["rest"]["baskets"] < december
+    assert figures["left_shown"]["recall_at_10"] <= figures["left"]["recall_at_10"]
 
 
 def test_training_with_the_same_seed_gives_the_same_weights(trained: Trained, tmp_path: Path) -> None:

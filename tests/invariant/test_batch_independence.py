@@ -29,7 +29,8 @@ def requests(bundle: Bundle) -> list[HintRequest]:
     popularity = np.array(list(bundle.lexicon.values()), float)
     made = []
     for number in range(REQUESTS):
-        interest, window = Interest.empty(bundle.encoder.dim), ()
+        interest = Interest.empty(bundle.encoder.dim)
+        window: tuple[Behaviour, ...] = ()
         for _ in range(number % 61):
             text = queries[chance.choice(len(queries), p=popularity / popularity.sum())]
             text = text if number % 10 else f"Foreign item {chance.integers(99)} 🍕"
@@ -75,9 +76,12 @@ def test_the_lists_differ_between_shoppers_and_are_full(bundle: Bundle, requests
 
 def test_a_request_of_another_encoder_is_embedded_anew(bundle: Bundle, requests: list[HintRequest]) -> None:
     # Up to 32 behaviours lie in the window, so the rebuilt interest is the whole one.
-    own = [r for r in requests if 0 < len(r.behaviours) < 30 and sum(len(b.text) for b in r.behaviours) < 700][:20]
+    own = [
+        r for r in requests if 0 < len(r.behaviours) < 30 and sum(len(b.text) for b in r.behaviours) < 700
+    ][:20]
     foreign = [
-        replace(r, encoder="older", vectors=np.ones_like(r.vectors), interests=np.ones_like(r.interests)) for r in own
+        replace(r, encoder="older", vectors=np.ones_like(r.vectors), interests=np.ones_like(r.interests))
+        for r in own
     ]
     before = bundle.generator.reembedded
     again = bundle.generator.generate(foreign)

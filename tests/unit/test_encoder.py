@@ -91,7 +91,7 @@ def test_vectors_are_shared_and_so_read_only(encoder: SubwordEncoder) -> None:
         encoder.embed("milk")[0] = 1
 
 
-def test_the_name_changes_with_the_table(encoder: SubwordEncoder) -> None:
+def test_the_name_changes_with_the_table() -> None:
     tokenizer = train_tokenizer(WORDS)
     table = np.zeros((_size(tokenizer), DIM), np.float16)
     same = SubwordEncoder(tokenizer, table)

@@ -30,7 +30,7 @@ class Words:
 def ranker_graph() -> bytes:
     """p = sigmoid(10 · shopper interest · query + 0.1 · log-popularity − 0.01 · position)."""
     floats = TensorProto.FLOAT
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "shopper": np.array(1, np.int64),
         "ten": np.array(10, np.float32),
         "tenth": np.array(0.1, np.float32),

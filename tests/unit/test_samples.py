@@ -26,7 +26,8 @@ class Letters:
 
     def embed(self, text: str) -> Int8:
         counts = np.array([text.count(chr(97 + place)) for place in range(26)], float)
-        return np.rint(127 * counts / max(1e-9, np.linalg.norm(counts))).astype(np.int8)
+        vector: Int8 = np.rint(127 * counts / max(1e-9, np.linalg.norm(counts))).astype(np.int8)
+        return vector
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,19 @@ def purchases() -> pl.DataFrame:
         for household, basket, day, phrases in baskets
         for phrase in phrases
     ]
-    columns = "household_id basket_id time_ms type_id phrase category_phrase quantity sales_value".split()
-    return pl.DataFrame(rows, schema=columns, orient="row").sort("household_id", "time_ms", "basket_id", "type_id")
+    columns = [
+        "household_id",
+        "basket_id",
+        "time_ms",
+        "type_id",
+        "phrase",
+        "category_phrase",
+        "quantity",
+        "sales_value",
+    ]
+    return pl.DataFrame(rows, schema=columns, orient="row").sort(
+        "household_id", "time_ms", "basket_id", "type_id"
+    )
 
 
 def pairs(purchases: pl.DataFrame, **changes: object) -> list[tuple[Sample, HintRequest]]:

@@ -45,6 +45,8 @@ states = st.builds(
     owed=st.builds(Owed, times, st.sampled_from(Reason)),
     counts=st.builds(Counts, *[st.integers(0, 65_535)] * 4),
     consent=st.booleans(),
+    application=st.text(max_size=64),
+    locale=st.sampled_from(["", "en-US", "zh-Hant-TW"]),
     offsets=st.dictionaries(st.integers(0, 65_535), st.integers(0, 2**60), max_size=4),
 ).map(
     lambda state: replace(
@@ -59,6 +61,7 @@ def test_a_state_survives_its_bytes(state: SessionState) -> None:
     assert encode_state(back) == encode_state(state)
     assert (back.window, back.owed, back.counts) == (state.window, state.owed, state.counts)
     assert (back.offsets, back.event_ids, back.consent) == (state.offsets, state.event_ids, state.consent)
+    assert (back.application, back.locale) == (state.application, state.locale)
     np.testing.assert_array_equal(back.interest.sums, state.interest.sums)
     assert (back.listed is None) == (state.listed is None)
 

@@ -101,6 +101,13 @@ def test_a_timer_on_time_and_an_event_that_comes_after_ask_for_the_same_list() -
     np.testing.assert_array_equal(by_event.interests, by_timer.interests)
 
 
+def test_a_list_made_by_a_timer_knows_application_and_locale() -> None:
+    state, _ = run([after(0, application="shop", locale="de-DE"), after(5, text="bread")])
+    assert state is not None
+    [request] = apply_due(state, "u1", state.owed.due_ms, RULES).requests
+    assert (request.application, request.locale) == ("shop", "de-DE")
+
+
 def test_a_timer_for_what_is_no_longer_owed_stores_nothing() -> None:
     state, _ = run([after(0)])
     step = apply_due(state, "u1", NOON_MS + 1, RULES)
