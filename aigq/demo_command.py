@@ -27,6 +27,7 @@ from streams.topics import ensure_topics
 
 SEED = 1
 SHOPPERS = 4
+PURCHASES_PER_HOUSEHOLD = 40
 FRAME_S = 0.25
 PLAIN_LINE_S = 5.0
 DRAIN_LIMIT_S = 60.0
@@ -212,7 +213,8 @@ def _events(data_dir: Path, purchases: int) -> list[dict[str, Any]]:
 
     _empty(data_dir)
     log = data_dir / "events.jsonl.zst"
-    write_event_log(log, demo_purchases(purchases_min=purchases), seed=SEED)
+    households = min(500, purchases // PURCHASES_PER_HOUSEHOLD)
+    write_event_log(log, demo_purchases(purchases_min=purchases, households_min=households), seed=SEED)
     return [orjson.loads(record.value) for record in read_log(log)]
 
 

@@ -23,7 +23,7 @@ from streams.topics import Topics
 BROKEN_SHARE: Final = 0.001
 TWICE_SHARE: Final = 0.005
 TICK_S: Final = 0.02
-WINDOW: Final = 200
+WINDOW: Final = 120
 BROKEN: Final = (
     b'{"action_name": "purchase", "timestamp": "yesterday", "user_id": "hh-1"}',
     b"<html>502 Bad Gateway</html>",

@@ -74,6 +74,6 @@ def verify(
         out.print(f"[bold green]{escape(manifest.full_name)} fits[/bold green]: {len(manifest.files)} files.")
         out.print_json(manifest.model_dump_json(include={"shapes", "metrics", "training"}))
     for finding in findings if not json else ():
-        out.print(f"[red]{escape(finding)}[/red]")
+        out.print(f"[red]{escape(str(settings.bundle_dir))}: {escape(finding)}[/red]")
     if findings:
         raise typer.Exit(BundleError.exit_code)

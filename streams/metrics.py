@@ -21,7 +21,10 @@ class Metrics:
         self.events = Counter("aigq_events", "Events read, by outcome", ["outcome"], registry=r)
         self.dead_letters = Counter("aigq_dead_letters", "Records set aside", ["reason"], registry=r)
         self.decisions = Counter(
-            "aigq_refresh_decisions", "Refresh decisions", ["reason", "refresh"], registry=r
+            "aigq_refresh_decisions", "Decisions, one an event applied", ["reason", "refresh"], registry=r
+        )
+        self.settled = Counter(
+            "aigq_refreshes_settled", "Refreshes made when their cooldown ended", ["reason"], registry=r
         )
         self.batch_size = Histogram(
             "aigq_generation_batch_lists", "Lists per generation", registry=r, buckets=BATCH_BUCKETS

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch._higher_order_ops import while_loop
 
-from agents.hints.bundle import LEXICON_DIGEST, format_lexicon, lexicon_digest
+from agents.hints.bundle import LEXICON_DIGEST, format_lexicon, lexicon_digest, load_manifest
 from agents.hints.manifest import (
     BUNDLE_FORMAT,
     CODE_VERSION,
@@ -84,6 +84,15 @@ def export_bundle(
     return manifest
 
 
+def add_metrics(bundle: Path, metrics: dict[str, Any]) -> Manifest:
+    """Put measured figures into a bundle's manifest, in one step. Raises BundleError."""
+    manifest = load_manifest(bundle).model_copy(update={"metrics": metrics})
+    unfinished = bundle / (MANIFEST_NAME + ".part")
+    unfinished.write_text(_text(manifest), encoding="utf-8")
+    unfinished.replace(bundle / MANIFEST_NAME)
+    return manifest
+
+
 def write_bundle(out: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
     """Write a bundle's folder beside its place, then put it there."""
     unfinished, old = out.with_name(out.name + ".part"), out.with_name(out.name + ".old")
@@ -92,8 +101,7 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, bytes]) -> None
     unfinished.mkdir(parents=True)
     for name, data in files.items():
         (unfinished / name).write_bytes(data)
-    text = manifest.model_dump_json(indent=1)
-    (unfinished / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+    (unfinished / MANIFEST_NAME).write_text(_text(manifest), encoding="utf-8")
     if out.exists():
         out.rename(old)
     unfinished.rename(out)
@@ -162,6 +170,10 @@ def _quiet(export: Callable[[], Any]) -> Any:
             return export()
     finally:
         log.setLevel(level)
+
+
+def _text(manifest: Manifest) -> str:
+    return manifest.model_dump_json(indent=1) + "\n"
 
 
 def _npy(table: np.ndarray[Any, Any]) -> bytes:

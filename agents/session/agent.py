@@ -77,6 +77,7 @@ class SessionAgent:
         self.due.observe(source.partition, event.timestamp, time.monotonic())
         await self._store(key, event.person, source.partition, step)
         self.metrics.events.labels(step.outcome).inc()
+        self._count_decision(step)
 
     async def _dues(self, stream: StreamT[bytes]) -> None:
         async for event in stream.events():
@@ -84,6 +85,8 @@ class SessionAgent:
                 user, due_ms = event.key.decode(), int(orjson.loads(event.value)["due_ms"])
                 step = apply_due(self._state(event.key), user, due_ms, self.rules)
                 await self._store(event.key, user, event.message.partition, step)
+                if step.outcome is Outcome.APPLIED:
+                    self.metrics.settled.labels(step.requests[0].reason).inc()
             except Exception as error:
                 await self._set_aside(event, error)
 
@@ -110,11 +113,14 @@ class SessionAgent:
                 self.due.add(partition, step.state.owed.due_ms, user)
         for request in step.requests:
             await self.requests.send(key=key, value=encode_request(request), partition=partition)
-        self._count_decision(step)
 
     def _count_decision(self, step: Step) -> None:
-        if step.decision is not None and step.outcome is Outcome.APPLIED:
-            self.metrics.decisions.labels(step.decision.reason, str(step.decision.refresh).lower()).inc()
+        if step.outcome is not Outcome.APPLIED or step.decision is None:
+            return
+        self.metrics.decisions.labels(step.decision.reason, str(step.decision.refresh).lower()).inc()
+        own = 1 if step.decision.refresh else 0
+        for request in step.requests[: len(step.requests) - own]:
+            self.metrics.settled.labels(request.reason).inc()
 
     async def _set_aside(self, record: EventT[bytes], error: Exception) -> None:
         await set_aside(self.dead_letters, record, error, self.metrics)

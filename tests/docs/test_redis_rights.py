@@ -1,0 +1,77 @@
+"""The Redis rights that docs/operations.md lists are enough: users who have these alone do their work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import redis.asyncio
+
+from agents.think.mapping import LoadOutcome, load_mapping
+from aigq.findings import _redis as look_at_redis
+from streams.hint_store import HintReader
+from streams.hint_writer import HintWriter, PublishOutcome
+from streams.settings import Settings
+from tests.docs.pages import rows, section, text_of, ticked
+from tests.mapping_folders import write_version
+from tests.redis_databases import empty_database, list_of
+
+PASSWORD = "rights"  # noqa: S105
+RIGHTS = {
+    row[0].split(" ")[0]: ticked(row[1]) for row in rows(section(text_of("docs/operations.md"), "Redis"))
+}
+
+
+@pytest.fixture
+def url_of(redis_url: str) -> Iterator[dict[str, str]]:
+    """Role → URL of a user with its rights alone."""
+    url = empty_database(redis_url, 9)
+    with redis.Redis.from_url(url) as admin:
+        for role in RIGHTS:
+            allowed = [f"+{name.lower().replace(' ', '|')}" for name in (*RIGHTS["everybody"], *RIGHTS[role])]
+            admin.execute_command(
+                "ACL", "SETUSER", f"docs-{role}", "reset", "on", f">{PASSWORD}", "~aigq:1:*", *allowed
+            )
+        yield {role: url.replace("://", f"://docs-{role}:{PASSWORD}@", 1) for role in RIGHTS}
+        for role in RIGHTS:
+            admin.execute_command("ACL", "DELUSER", f"docs-{role}")
+        for key in admin.scan_iter("aigq:1:*"):
+            admin.delete(key)
+
+
+def test_a_reader_reads_with_a_readers_rights(url_of: dict[str, str]) -> None:
+    with HintReader.from_url(url_of["reader"], pinned=["gift cards"]) as reader:
+        assert reader.get("nobody", trigger="milk", application="a").queries == ("gift cards",)
+        assert reader.lists("nobody") == ()
+
+
+def test_a_writer_publishes_with_a_writers_rights(url_of: dict[str, str]) -> None:
+    async def publish() -> list[PublishOutcome]:
+        async with redis.asyncio.Redis.from_url(url_of["writer"]) as client:
+            writer = HintWriter(client, runs_kept=3, ttl_s=60)
+            return await writer.publish([list_of("u1", "milk"), list_of("u1", "milk", as_of=5)])
+
+    assert asyncio.run(publish()) == [PublishOutcome.PUBLISHED, PublishOutcome.OUTDATED]
+
+
+def test_a_loader_loads_swaps_and_removes_with_a_loaders_rights(
+    url_of: dict[str, str], tmp_path: Path
+) -> None:
+    async def load() -> list[LoadOutcome]:
+        outcomes = []
+        async with redis.asyncio.Redis.from_url(url_of["loader"]) as client:
+            for version in ("v1", "v2", "v3"):  # the third removes the first
+                write_version(tmp_path, {"milk": [f"bread {version}"]}, version=version)
+                outcomes.append((await load_mapping(client, tmp_path)).outcome)
+            outcomes.append((await load_mapping(client, tmp_path)).outcome)
+        return outcomes
+
+    assert asyncio.run(load()) == [*[LoadOutcome.LOADED] * 3, LoadOutcome.UNCHANGED]
+
+
+def test_the_doctor_looks_with_a_doctors_rights(url_of: dict[str, str]) -> None:
+    findings = look_at_redis(Settings(redis_url=url_of["doctor"]))
+    assert {finding.level for finding in findings} == {"ok"}
