@@ -59,6 +59,7 @@ class Worker:
         self.health = HealthServer(settings, self.metrics, self.problems)
         self._hints: HintsAgent | None = None
         self._think: ThinkAgent | None = None
+        self._feedback: FeedbackAgent | None = None
         self._redis: Redis | None = None
         self._watches: dict[str, CommitWatch] = {}
         self._standing_s: dict[str, float] = {}
@@ -74,8 +75,8 @@ class Worker:
         for name, standing_s in self._standing_s.items():
             if standing_s >= self.settings.stuck_after_s:
                 found[name] = f"lag, but no commit for {standing_s:.0f} s"
-        if self._hints is not None and self._hints.store_error:
-            found["redis"] = self._hints.store_error
+        if self._store_error():
+            found["redis"] = self._store_error()
         if self._think is not None and self._think.problem:
             found["think"] = self._think.problem
         return found
@@ -113,6 +114,7 @@ class Worker:
                 app = create_app(SESSION_APP if role is Role.SESSION else f"aigq-{role}", settings)
                 self._attach(role, app, bundle, writer)
                 self.apps.append(app)
+        self._built = True
 
     def _attach(self, role: Role, app: NearlineApp, bundle: Bundle | None, writer: HintWriter) -> None:
         settings, metrics = self.settings, self.metrics
@@ -123,9 +125,8 @@ class Worker:
             self._hints = HintsAgent(app, settings, bundle, writer, metrics)
             self._hints.attach()
         elif role is Role.FEEDBACK and self._redis is not None:
-            FeedbackAgent(app, settings, AsyncHintReader(self._redis), metrics).attach()
-
-        self._built = True
+            self._feedback = FeedbackAgent(app, settings, AsyncHintReader(self._redis), metrics)
+            self._feedback.attach()
 
     async def _start(self) -> None:
         if self._think is not None:
@@ -167,9 +168,15 @@ class Worker:
                     action="Restart the worker; it reads on from the last commit.",
                 ) from reason
 
+    def _store_error(self) -> str:
+        """Why agents wait for Redis; empty: none does."""
+        return next(
+            (agent.store_error for agent in (self._hints, self._feedback) if agent and agent.store_error), ""
+        )
+
     def _raise_if_stuck(self) -> None:
         """A consumer that stands still is replaced by a restart, unless it waits for Redis."""
-        if self._hints is not None and self._hints.store_error:
+        if self._store_error():
             return
         limit_s = 2 * self.settings.stuck_after_s
         stuck = [name for name, age_s in self._standing_s.items() if age_s > limit_s]

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     json: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
-    rate: Annotated[float, typer.Option(min=1, help="Events per second, at most.")] = 250.0,
+    rate: Annotated[float, typer.Option(min=1, help="Events per second, at most.")] = 200.0,
     purchases: Annotated[int, typer.Option(min=100, help="At least so many real purchases.")] = 20_000,
     data_dir: Annotated[Path, typer.Option(help="Emptied at the start; logs stay for a look.")] = Path(
         "var/demo"

@@ -22,7 +22,7 @@ from streams.topics import Topics
 
 BROKEN_SHARE: Final = 0.001
 TWICE_SHARE: Final = 0.005
-TICK_S: Final = 0.02
+TICK_S: Final = 0.04
 WINDOW: Final = 120
 BROKEN: Final = (
     b'{"action_name": "purchase", "timestamp": "yesterday", "user_id": "hh-1"}',

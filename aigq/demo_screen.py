@@ -78,14 +78,14 @@ def _header(numbers: Numbers) -> RenderableType:
     row.add_column(ratio=2)
     row.add_column(justify="right", ratio=2)
     day = (
-        datetime.fromtimestamp(numbers.at_ms / 1000, UTC).strftime("%-d %B %Y, %H:%M")
+        datetime.fromtimestamp(numbers.at_ms / 1000, UTC).strftime("%-d %B %Y, %H:%M in the shop")
         if numbers.at_ms
         else ""
     )
     row.add_row(
         Text("AIGQ · hints before anybody types", style="bold"),
         ProgressBar(total=max(numbers.to_send, 1), completed=numbers.sent, complete_style=PASTEL),
-        Text(f"in the shop it is {day}", style="dim"),
+        Text(day, style="dim"),
     )
     return Panel(row, border_style=PASTEL)
 
@@ -116,7 +116,8 @@ def _moved(seen: Seen | None) -> Text:
         return Text("–")
     cells = min(DRIFT_CELLS, round(min(seen.drift, 1.0) * DRIFT_CELLS))
     bar = "▰" * cells + "▱" * (DRIFT_CELLS - cells)
-    return Text.assemble((bar, PASTEL), f"  moved {seen.drift:.2f} since the last list")
+    since = "from the list before" if seen.renewed else "since the last list"
+    return Text.assemble((bar, PASTEL), f"  moved {seen.drift:.2f} {since}")
 
 
 def _decision(seen: Seen | None) -> Text:

@@ -21,6 +21,8 @@ from streams.settings import Settings
 from streams.topics import Topics
 
 POLL_MS: Final = 200
+FETCH_BYTES: Final = 1 << 20
+FETCH_WAIT_MS: Final = 400
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -118,7 +120,11 @@ class StateWatch:
         keys = {user.encode() for user in self.users}
         topic = Topics.of(self.settings).changelog
         consumer: Any = KafkaConsumer(
-            **client_options(self.settings), group_id=None, auto_offset_reset="earliest"
+            **client_options(self.settings),
+            group_id=None,
+            auto_offset_reset="earliest",
+            fetch_min_bytes=FETCH_BYTES,  # a few large fetches: the screen may lag a little, the worker may not
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         try:
             consumer.assign([TopicPartition(topic, number) for number in range(self.settings.partitions)])

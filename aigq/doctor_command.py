@@ -29,7 +29,7 @@ def doctor(
     settings: Annotated[
         bool, typer.Option("--settings", help="List all settings, with their values.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Look at Kafka, topics, rights, Redis, clocks and bundle; say what to do for each finding.
 

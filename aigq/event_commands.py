@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def validate(
     log: Annotated[Path, typer.Argument(help="JSONL or Parquet, plain or zstd; - reads standard input.")],
-    json: Annotated[bool, typer.Option("--json")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Count what a log holds and say PASS or FAIL (exit code 1), with the first ten offenders by line."""
     with local_log(log) as path:
@@ -47,7 +47,7 @@ def sample(
     out_file: Annotated[Path, typer.Option("--out", help="A name that ends in .zst is compressed.")],
     purchases: Annotated[int, typer.Option(min=1, help="At least so many real purchases.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the simulated searches between them.")] = 1,
-    json: Annotated[bool, typer.Option("--json")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Write a log of real purchases (December of the built-in data) with simulated searches between them.
 

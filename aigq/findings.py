@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import redis
 from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from agents.serving import open_bundle
@@ -17,7 +18,7 @@ from streams.redis_client import connect_redis_sync
 from streams.redis_errors import store_errors
 from streams.redis_keys import PREFIX as KEY_PREFIX
 from streams.settings import Settings
-from streams.topics import broker_away, partition_counts, topic_configs
+from streams.topics import Topics, broker_away, partition_counts, topic_configs
 
 CLOCK_TOLERANCE_S = 2.0
 SLOW_REDIS_S = 0.05
@@ -56,7 +57,8 @@ def _kafka(settings: Settings) -> list[Finding]:
     except KafkaError as error:
         raise broker_away(settings, error) from error
     try:
-        return [_cluster(admin, settings), *_topics(admin, settings), *_reading(settings)]
+        looks = (_cluster(admin, settings), *_topics(admin, settings), *_append_time(admin, settings))
+        return [*looks, *_reading(settings)]
     except KafkaError as error:
         action = "Give the user DESCRIBE and READ on the topics and on the groups aigq-*."
         return [Finding("kafka", "problem", f"Kafka refused: {error!r}", action)]
@@ -65,12 +67,16 @@ def _kafka(settings: Settings) -> list[Finding]:
 
 
 def _cluster(admin: KafkaAdminClient, settings: Settings) -> Finding:
-    brokers = len(admin.describe_cluster()["brokers"])
+    ids = [int(broker["broker_id"]) for broker in admin.describe_cluster()["brokers"]]
+    brokers = len(ids)
     if brokers < settings.replication:
         action = "Lower AIGQ_REPLICATION, or add brokers."
         found = f"{brokers} brokers, but AIGQ_REPLICATION is {settings.replication}"
         return Finding("kafka", "problem", found, action)
-    return Finding("kafka", "ok", f"{settings.kafka_url} answers, {brokers} broker(s)")
+    version = str(admin.get_broker_version_data(ids[0])).strip("<>").removeprefix("BrokerVersionData ")
+    return Finding(
+        "kafka", "ok", f"{settings.kafka_url} answers, {brokers} broker(s), speaks Kafka {version}"
+    )
 
 
 def _topics(admin: KafkaAdminClient, settings: Settings) -> list[Finding]:
@@ -78,7 +84,9 @@ def _topics(admin: KafkaAdminClient, settings: Settings) -> list[Finding]:
     findings = []
     for name in topic_configs(settings):
         count = counts.get(name)
-        if count is None:
+        if count is not None and name == Topics.of(settings).outcomes:
+            findings.append(Finding("topic", "ok", f"{name}, {count} partitions"))
+        elif count is None:
             action = "A worker makes it when it starts, if it may; or create it as docs/operations.md says."
             findings.append(Finding("topic", "warning", f"{name} is missing", action))
         elif count != settings.partitions:
@@ -88,6 +96,18 @@ def _topics(admin: KafkaAdminClient, settings: Settings) -> list[Finding]:
         else:
             findings.append(Finding("topic", "ok", f"{name}, {count} partitions"))
     return findings
+
+
+def _append_time(admin: KafkaAdminClient, settings: Settings) -> list[Finding]:
+    name = Topics.of(settings).events
+    if name not in partition_counts(admin, [name]):
+        return []
+    resource = ConfigResource(ConfigResourceType.TOPIC, name)
+    configs = admin.describe_configs([resource])["topic"][name]
+    if configs.get("message.timestamp.type", {}).get("value") == "LogAppendTime":
+        return [Finding("topic", "ok", f"{name} carries the broker's append time")]
+    action = f"Set message.timestamp.type=LogAppendTime on {name}: freshness is measured from it."
+    return [Finding("topic", "warning", f"{name} carries its producers' times", action)]
 
 
 def _reading(settings: Settings) -> list[Finding]:

@@ -20,7 +20,7 @@ from streams.settings import load_settings
 
 User = Annotated[str, typer.Argument(help="user_id (or client_id) as in the events.")]
 Trigger = Annotated[str | None, typer.Option(help="Text of the latest behaviour; default: the list's own.")]
-Limit = Annotated[int, typer.Option(min=1, max=100)]
+Limit = Annotated[int, typer.Option(min=1, max=100, help="At most so many hints.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def get(
     trigger: Trigger = None,
     limit: Limit = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Also say why, and show earlier lists.")] = False,
-    json: Annotated[bool, typer.Option("--json")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Show a user's hints: their own, then Think's for the trigger, then popular ones."""
     with HintReader(connect_redis_sync(load_settings())) as reader:

@@ -55,7 +55,7 @@ def replay(
     resume: Annotated[
         Path | None, typer.Option(help="Keep the progress in this file; the same call goes on from there.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Replay an event log: into the topic, keyed and in event-time order, or offline for tests.
 

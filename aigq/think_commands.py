@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def load(
     folder: Annotated[Path | None, typer.Argument(help="Default: AIGQ_THINK_DIR.")] = None,
-    json: Annotated[bool, typer.Option("--json")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Load the mapping version that FOLDER/current.json names into Redis, and serve it.
 

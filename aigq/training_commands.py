@@ -30,8 +30,8 @@ def _bundle() -> None:
 
 def train(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoint and log.")],
-    seed: Annotated[int, typer.Option()] = 0,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
+    seed: Annotated[int, typer.Option(help="Same seed, same data: same weights.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 2,
     small: Annotated[bool, typer.Option("--small", help="A toy in under a minute, to see it work.")] = False,
 ) -> None:
     """Train a generator by list-SFT on the built-in data. Needs the extras train,data."""
@@ -62,7 +62,7 @@ def export(
 
 def verify(
     folder: Annotated[Path | None, typer.Argument(help="Default: AIGQ_BUNDLE_DIR.")] = None,
-    json: Annotated[bool, typer.Option("--json")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Check a bundle: hashes, shapes, code version, and that it writes a list. Exit code 3 if not."""
     settings = load_settings(bundle_dir=folder)

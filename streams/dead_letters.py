@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 from faust.types import EventT
 
-from streams.errors import AigqError, EventError
+from streams.errors import AigqError, CodecError, EventError
 from streams.metrics import Metrics
 from streams.records import Source
 
@@ -20,6 +20,7 @@ log = structlog.get_logger("dead_letters")
 CUT_BYTES: Final = 64 * 1024
 
 INTERNAL_ERROR = "internal_error"
+UNREADABLE = "unreadable"  # bytes of another version on a topic of ours
 
 
 def headers_of(record: EventT[Any]) -> Mapping[str, bytes]:
@@ -51,7 +52,9 @@ async def set_aside(topic: Any, record: EventT[Any], error: Exception, metrics: 
 
 def reason_of(error: Exception) -> str:
     """The short name an error is counted by."""
-    return error.reason if isinstance(error, EventError) else INTERNAL_ERROR
+    if isinstance(error, EventError):
+        return error.reason
+    return UNREADABLE if isinstance(error, CodecError) else INTERNAL_ERROR
 
 
 def dead_letter_headers(

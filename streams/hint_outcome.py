@@ -59,8 +59,8 @@ class HintOutcome(BaseModel):
     why_not: WhyNot = WhyNot.JOINED
 
     def key(self) -> bytes:
-        """Record key: JSON array of user, list and query."""
-        return orjson.dumps([self.user, self.list_id, self.query])
+        """Record key: JSON array of user, list, query and outcome, so that compaction keeps one of each."""
+        return orjson.dumps([self.user, self.list_id, self.query, self.outcome])
 
     def to_json(self) -> bytes:
         """Record value, fields in the order above."""

@@ -53,7 +53,6 @@ class HintRequest:
     application: str = ""
     locale: str = ""
     appended_ms: int = 0
-    traceparent: str = ""
 
     @property
     def trigger(self) -> str:
@@ -86,7 +85,6 @@ def encode_request(request: HintRequest) -> bytes:
             "application": request.application,
             "locale": request.locale,
             "appended_ms": request.appended_ms,
-            "traceparent": request.traceparent,
         }
     )
     return b"".join(

@@ -18,6 +18,7 @@ from training.decoder import Generator
 from training.network import Shape
 
 FORMAT: Final = 1
+CHECKPOINT_NAME: Final = "generator.pt"
 WHOLE_SHARE: Final = 0.99  # of all purchases: how far queries are tokens of their own
 
 

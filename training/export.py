@@ -10,7 +10,7 @@ import io
 import logging
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +36,9 @@ from agents.hints.manifest import (
 )
 from agents.session.window import WINDOW_LIMIT
 from streams.errors import TrainingError
-from training.checkpoint import Checkpoint, load_checkpoint
+from training.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint
 from training.decoder import Generator, State
+from training.evaluate import evaluate_bundle
 
 OPSET: Final = 20
 INPUTS: Final = ("events", "actions", "ages", "repeats", "interests")
@@ -45,19 +46,15 @@ OUTPUTS: Final = ("queries", "scores")
 
 
 def export_bundle(
-    checkpoint: Path,
-    out: Path,
-    *,
-    name: str,
-    version: str = "1",
-    metrics: dict[str, Any] | None = None,
-    commands: tuple[str, ...] = (),
-) -> Manifest:
-    """Write the bundle of a checkpoint as folder `out`, replacing what was there only when it is complete.
+    run: Path, out: Path, *, name: str, version: str = "1", measure: bool = True, commands: Sequence[str] = ()
+) -> Path:
+    """Write the bundle of a checkpoint, or of a run's folder, as folder `out`; returns it.
 
-    Takes about 25 s. Raises TrainingError when checkpoint or graph cannot be used.
+    What was there is replaced only when the new one is complete. With `measure` the manifest gets December's
+    figures (minutes; the data must be installed). `commands`: what made the bundle, `aigq train` and
+    `aigq export` when not given. Raises TrainingError when checkpoint or graph cannot be used.
     """
-    trained = load_checkpoint(checkpoint)
+    trained = load_checkpoint(run / CHECKPOINT_NAME if run.is_dir() else run)
     lexicon = format_lexicon(trained.lexicon)
     files = {
         GRAPH: export_graph(trained, lexicon),
@@ -77,11 +74,24 @@ def export_bundle(
         shapes=Shapes(L=WINDOW_LIMIT, K=shape.hints, D=shape.dim, V=len(trained.lexicon), T=shape.steps),
         files={file: entry_of(data) for file, data in files.items()},
         training=trained.run,
-        metrics=metrics or {},
-        commands=commands,
+        metrics={},
+        commands=tuple(commands) or _commands(trained.run, name),
     )
     write_bundle(out, manifest, files)
-    return manifest
+    if measure:
+        add_metrics(out, evaluate_bundle(out))
+    return out
+
+
+def _commands(run: dict[str, Any], name: str) -> tuple[str, ...]:
+    config = run["config"]
+    options = f"--seed {config['seed']} --threads {config['threads']}" + " --small" * (
+        config["households"] > 0
+    )
+    return (
+        f"aigq train {options} --out runs/{name}",
+        f"aigq export runs/{name} --out exported_models/{name}",
+    )
 
 
 def add_metrics(bundle: Path, metrics: dict[str, Any]) -> Manifest:

@@ -21,7 +21,10 @@ INT8_SCALE = 127.0
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of the network. `steps`: T, longest sequence of one list; K hints of 1 to depth steps each."""
+    """Sizes of the network. `steps`: T, longest sequence of one list; K hints of 1 to depth steps each.
+
+    `history`: how far the choice of a hint listens to the hints before it, 0 to 1; see ListDecoder.
+    """
 
     dim: int = 64  # D
     width: int = 128
@@ -32,6 +35,7 @@ class Shape:
     hints: int = 12  # K
     steps: int = 24  # T
     tokens: int = 8_192
+    history: float = 0.1
 
 
 class Attention(nn.Module):

@@ -23,7 +23,7 @@ from torch import Tensor
 from agents.hints.context import Contexts
 from streams.errors import TrainingError
 from streams.hint_request import to_unit
-from training.checkpoint import Checkpoint, save_checkpoint
+from training.checkpoint import CHECKPOINT_NAME, Checkpoint, save_checkpoint
 from training.datasets.complete_journey import TRAIN, load_phrases, load_purchases
 from training.decoder import Generator
 from training.embeddings import phrase_vectors, word_table
@@ -36,7 +36,6 @@ from training.targets import TargetRule, target_arrays
 WARM_UP = 0.05  # share of the steps
 CLIP = 1.0
 WARM_SAMPLES = 60_000
-CHECKPOINT_NAME = "generator.pt"
 
 
 @dataclass(frozen=True, slots=True)

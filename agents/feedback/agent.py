@@ -37,6 +37,7 @@ class FeedbackAgent:
     metrics: Metrics
     outcomes: Any = None
     dead_letters: Any = None
+    store_error: str = ""  # why lists cannot be read; empty: they can
 
     def attach(self) -> None:
         """Declare topics and agent on the app."""
@@ -72,8 +73,12 @@ class FeedbackAgent:
         wait_s = 0.1
         while True:
             try:
-                return await self.reader.lists(user)
+                lists = await self.reader.lists(user)
             except StoreError as error:
+                self.store_error = str(error)
                 log.warning("lists_not_read", error=error.message, retry_in_s=wait_s)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, 5.0)
+            else:
+                self.store_error = ""
+                return lists

@@ -50,6 +50,7 @@ class HintsAgent:
     queue: RequestQueue = field(init=False)
     store_error: str = ""  # why the last publish failed; empty: it did not
     dead_letters: Any = None
+    _reembedded: int = 0
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
     _emptied: asyncio.Event = field(default_factory=asyncio.Event)
     _executor: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1, "generate"))
@@ -114,6 +115,8 @@ class HintsAgent:
         composed = await asyncio.get_running_loop().run_in_executor(self._executor, work)
         self.metrics.generation_s.observe(time.perf_counter() - started)
         self.metrics.batch_size.observe(len(requests))
+        self.metrics.reembedded.inc(self.bundle.generator.reembedded - self._reembedded)
+        self._reembedded = self.bundle.generator.reembedded
         return composed
 
     async def _publish(self, jobs: list[Job], composed: list[Composed]) -> None:

@@ -69,13 +69,17 @@ class SessionAgent:
 
     async def _event(self, record: EventT[bytes]) -> None:
         source = source_of(record)
-        event = decode_event(record.value, headers_of(record), source, source.appended_ms)
+        headers = headers_of(record)
+        event = decode_event(record.value, headers, source, source.appended_ms)
         key = event.person.encode()
         if record.key != key:
             raise _wrong_key()
-        step = apply_event(self._state(key), event, source, self.rules)
+        state = self._state(key)
+        if state is None and key in self.table:
+            self.metrics.dead_letters.labels("bad_state").inc()  # the user starts anew
+        step = apply_event(state, event, source, self.rules)
         self.due.observe(source.partition, event.timestamp, time.monotonic())
-        await self._store(key, event.person, source.partition, step)
+        await self._store(key, event.person, source.partition, step, headers.get("traceparent"))
         self.metrics.events.labels(step.outcome).inc()
         self._count_decision(step)
 
@@ -88,7 +92,7 @@ class SessionAgent:
                 if step.outcome is Outcome.APPLIED:
                     self.metrics.settled.labels(step.requests[0].reason).inc()
             except Exception as error:
-                await self._set_aside(event, error)
+                await set_aside(self.dead_letters, event, error, self.metrics)
 
     def _state(self, key: bytes) -> SessionState | None:
         data = self.table.get(key)
@@ -97,11 +101,12 @@ class SessionAgent:
         try:
             return decode_state(data)
         except CodecError as error:
-            self.metrics.dead_letters.labels("bad_state").inc()
             log.warning("state_unreadable", error=error.message)
             return None
 
-    async def _store(self, key: bytes, user: str, partition: int, step: Step) -> None:
+    async def _store(
+        self, key: bytes, user: str, partition: int, step: Step, traceparent: bytes | None = None
+    ) -> None:
         """The state first: a request without its state would be decided, and sent, twice."""
         if step.state is not None:
             data = encode_state(step.state)
@@ -112,13 +117,17 @@ class SessionAgent:
             if step.state.owed.due_ms:
                 self.due.add(partition, step.state.owed.due_ms, user)
         for request in step.requests:
-            await self.requests.send(key=key, value=encode_request(request), partition=partition)
+            headers = {"traceparent": traceparent} if traceparent else None
+            value = encode_request(request)
+            await self.requests.send(key=key, value=value, partition=partition, headers=headers)
 
     def _count_decision(self, step: Step) -> None:
-        if step.outcome is not Outcome.APPLIED or step.decision is None:
+        if step.outcome is Outcome.REPLAYED:
             return
-        self.metrics.decisions.labels(step.decision.reason, str(step.decision.refresh).lower()).inc()
-        own = 1 if step.decision.refresh else 0
+        own = 0
+        if step.decision is not None:
+            own = int(step.decision.refresh)
+            self.metrics.decisions.labels(step.decision.reason, str(step.decision.refresh).lower()).inc()
         for request in step.requests[: len(step.requests) - own]:
             self.metrics.settled.labels(request.reason).inc()
 

@@ -76,7 +76,7 @@ FEEDBACK_PREFIX: Final = "hint_"
 def apply_event(state: SessionState | None, event: BehaviorEvent, source: Source, rules: Rules) -> Step:
     """Apply one decoded event of `event.person` to their state (None: never seen)."""
     unusable = _unusable(event)
-    if unusable is not None:
+    if unusable is not None and not _changes_consent(state, event):
         return Step(unusable)
     if state is None:
         state = SessionState(mark(rules.encoder.name), Interest.empty(rules.encoder.dim))
@@ -85,7 +85,7 @@ def apply_event(state: SessionState | None, event: BehaviorEvent, source: Source
     digest = event_digest(event.event_id or source.name)
     if digest in state.event_ids:
         return Step(Outcome.DUPLICATE)
-    behaviour = _behaviour(event) if event.text else None
+    behaviour = _behaviour(event) if unusable is None else None
     if behaviour is not None and len(insert(state.window, behaviour)) <= place_of(state.window, behaviour):
         return Step(Outcome.TOO_LATE)
     state, settled = _settle_before(_with_encoder(state, rules), event, source, rules)
@@ -124,9 +124,12 @@ def _unusable(event: BehaviorEvent) -> Outcome | None:
         return Outcome.NOT_A_BEHAVIOUR
     if event.action_name not in ACTION_BY_NAME:
         return Outcome.UNKNOWN_ACTION
-    if not event.text and event.consent is None:
-        return Outcome.NO_TEXT
-    return None
+    return None if event.text else Outcome.NO_TEXT
+
+
+def _changes_consent(state: SessionState | None, event: BehaviorEvent) -> bool:
+    """Consent counts in any event, also in one that is no behaviour."""
+    return event.consent is not None and event.consent != (state is None or state.consent)
 
 
 def _with_encoder(state: SessionState, rules: Rules) -> SessionState:

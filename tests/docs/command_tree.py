@@ -40,7 +40,7 @@ def fault_in(words: list[str]) -> str:
     """What is wrong with a shown ``aigq …`` command; empty: nothing."""
     command: Any = _program()
     rest = words[1:]
-    while rest and getattr(command, "commands", None):
+    while rest and getattr(command, "commands", None) and rest[0] != "--help":
         name = rest.pop(0)
         if name not in command.commands:
             return f"no command {name!r}"

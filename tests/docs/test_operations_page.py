@@ -18,7 +18,7 @@ from agents.session.refresh import REASON_CODES
 from agents.session.step import Outcome
 from agents.think.mapping import LoadOutcome, LoadReport
 from agents.worker import ALL_ROLES
-from aigq.demo_command import DemoRun
+from aigq.demo_run import DemoRun
 from streams import errors
 from streams.dead_letters import INTERNAL_ERROR
 from streams.errors import AigqError, EventError

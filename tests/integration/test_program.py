@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from streams.topics import topic_configs
-from tests.shop import Shop, wait_until
+from tests.shop import Shop, get, wait_until
 from tests.support import NOON_MS, event_json
 
 pytestmark = pytest.mark.timeout(240)
@@ -88,7 +88,7 @@ def test_doctor_names_what_is_wrong_and_what_to_do(shop: Shop) -> None:
     done = aigq("doctor", "--json", environ=shop.environ)
     findings = orjson.loads(done.stdout)
     assert (done.returncode, {f["level"] for f in findings}) == (0, {"ok"})
-    assert len([f for f in findings if f["part"] == "topic"]) == len(topic_configs(shop.settings))
+    assert len([f for f in findings if f["part"] == "topic"]) == len(topic_configs(shop.settings)) + 1
     other = {**shop.environ, "AIGQ_PARTITIONS": "7", "AIGQ_BUNDLE_DIR": str(shop.folder)}
     done = aigq("doctor", "--json", environ=other)
     problems = [f for f in orjson.loads(done.stdout) if f["level"] == "problem"]
@@ -121,6 +121,7 @@ def test_errors_are_told_and_have_their_exit_code(
 
 def test_two_workers_cannot_have_the_same_health_port(shop: Shop) -> None:
     first = shop.worker("think")
+    wait_until(lambda: get(f"{first.health_url}/ready")[0] == 200, "a worker without Kafka roles to be ready")
     port = first.health_url.rsplit(":", 1)[1]
     done = aigq("worker", environ={**shop.environ, "AIGQ_WEB_PORT": port, "AIGQ_DATA_DIR": str(shop.folder)})
     assert done.returncode == 2

@@ -149,6 +149,31 @@ def test_withdrawn_consent_stops_use_at_once_until_it_is_given_again() -> None:
     assert steps[0].requests
 
 
+@pytest.mark.parametrize("action", ["hint_click", "identify"])
+def test_consent_is_withdrawn_by_any_event(action: str) -> None:
+    state, steps = run([after(0), after(60, action=action, consent=False), after(120, text="beer")])
+    assert [step.outcome for step in steps] == [Outcome.APPLIED, Outcome.WITHDRAWN, Outcome.WITHDRAWN]
+    assert state and not state.consent
+
+
+def test_consent_that_changes_nothing_leaves_an_event_what_it_is() -> None:
+    _, steps = run(
+        [after(0, action="hint_click", consent=True), after(1), after(2, action="x", consent=True)]
+    )
+    assert [step.outcome for step in steps] == [
+        Outcome.NOT_A_BEHAVIOUR,
+        Outcome.APPLIED,
+        Outcome.UNKNOWN_ACTION,
+    ]
+
+
+def test_consent_given_again_by_a_hint_event_asks_for_no_list() -> None:
+    state, _ = run([after(0, consent=False)])
+    _, [step] = run([after(60, action="hint_click", consent=True)], state, first_offset=1)
+    assert (step.outcome, step.requests) == (Outcome.APPLIED, ())
+    assert step.state and step.state.consent
+
+
 def test_a_late_event_lands_where_it_belongs() -> None:
     in_order, _ = run([after(0), after(10, text="bread"), after(20, text="soda")])
     late, _ = run([after(0), after(20, text="soda"), after(10, text="bread")])
