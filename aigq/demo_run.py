@@ -80,8 +80,8 @@ class DemoRun:
         return screen(shoppers, self._numbers(samples))
 
     def _hints(self, user: str) -> tuple[str, ...]:
-        lists = self.reader.lists(user)
-        return tuple(hint.query for hint in lists[0].hints) if lists else ()
+        newest = self.reader.get(user).as_of
+        return () if newest is None else self.reader.get(user, now_ms=newest, trigger="").queries
 
     def _numbers(self, samples: Samples) -> Numbers:
         lists = total(samples, "aigq_lists_total", outcome="published")

@@ -123,7 +123,7 @@ class StateWatch:
             **client_options(self.settings),
             group_id=None,
             auto_offset_reset="earliest",
-            fetch_min_bytes=FETCH_BYTES,  # a few large fetches: the screen may lag a little, the worker may not
+            fetch_min_bytes=FETCH_BYTES,  # a few large fetches: the screen may lag, the worker not
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         try:

@@ -71,11 +71,11 @@ def suggested(suggestions: Iterable[Suggestion], source: Source, why: str = "") 
 
 
 def merge(
-    candidates: Iterable[Candidate], denied: AbstractSet[str], limit: int
+    candidates: Iterable[Candidate], denied: AbstractSet[str], limit: int, now_ms: int
 ) -> tuple[list[Candidate], int]:
-    """The first `limit` candidates without duplicates and denied ones, and how many were denied.
+    """The first `limit` candidates without duplicates, held and denied ones, and how many were denied.
 
-    `denied` holds normalised queries.
+    `denied` holds normalised queries. A query that is held in the newest list is held in every tier.
     """
     chosen: list[Candidate] = []
     seen: set[str] = set()
@@ -89,7 +89,7 @@ def merge(
         seen.add(query)
         if query in denied:
             dropped += 1
-        else:
+        elif candidate.hint.held_until <= now_ms:
             chosen.append(candidate)
     return chosen, dropped
 

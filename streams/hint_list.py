@@ -37,6 +37,7 @@ class Hint(_Value):
     score: float = Field(description="higher is better; comparable within one source only")
     source: Source = Field(description="who proposed it")
     why: str = Field("", description="for people: what led to it")
+    held_until: int = Field(0, description="epoch ms: the user just did this; not to be shown before")
 
 
 class HintList(_Value):

@@ -47,7 +47,7 @@ class Ask:
     locale: str
     limit: int
     now_s: float  # monotonic, for the age of the deny set
-    now_ms: int  # wall clock, for the age of the list
+    now_ms: int  # wall clock, for the age of the list and for hints that are held
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class HintPlan:
 
     def _is_short(self, ask: Ask, found: _Found, memory: Memory) -> bool:
         """Whether the user's own lists leave places for Think."""
-        return len(merge(personal(found.lists), memory.denied, ask.limit)[0]) < ask.limit
+        return len(merge(personal(found.lists), memory.denied, ask.limit, ask.now_ms)[0]) < ask.limit
 
     def _answer(self, ask: Ask, found: _Found, memory: Memory, trigger: str) -> HintAnswer:
         candidates = chain(
@@ -110,7 +110,7 @@ class HintPlan:
             suggested(found.popular, "popular"),
             suggested(self._pinned, "pinned"),
         )
-        chosen, denied = merge(candidates, memory.denied, ask.limit)
+        chosen, denied = merge(candidates, memory.denied, ask.limit, ask.now_ms)
         newest = found.lists[0] if found.lists else None
         return HintAnswer(
             hints=tuple(one.hint for one in chosen),

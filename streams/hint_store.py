@@ -68,7 +68,8 @@ class HintReader:
         """At most `limit` hints for `user`, best first.
 
         trigger: text of the user's latest behaviour; None: of the one the newest list knows; "": none.
-        application, locale: choose the popular list. now_ms: wall clock, for `age_ms` (default: now).
+        application, locale: choose the popular list. now_ms: wall clock, for `age_ms` and
+        for hints that are held (default: now).
         Raises StoreUnavailableError, StoreRefusedError; never for a missing user.
         """
         steps = self._plan.read(_ask(user, trigger, application, locale, limit, now_ms))

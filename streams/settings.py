@@ -69,7 +69,7 @@ class Settings(BaseModel):
 
     # interest and refresh (event time)
     visit_half_life_s: float = Field(2 * 3600.0, gt=0)
-    shopper_half_life_s: float = Field(28 * 86_400.0, gt=0)
+    shopper_half_life_s: float = Field(60 * 86_400.0, gt=0)
     drift_threshold: float = Field(0.15, ge=0, le=2)
     cooldown_s: float = Field(30.0, ge=0)
     stale_after_s: float = Field(2 * 86_400.0, gt=0)

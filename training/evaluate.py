@@ -3,8 +3,8 @@
 Contexts are honest: a basket's own simulated searches are never seen. Three situations:
 
 - `opened`: the list is made when the shopper opens the shop (the baselines know the same, and no more);
-- `left`: it was made when they left the last time, and waits in Redis; `left_shown`: without what the
-  filters hold back because it was bought on that visit;
+- `left`: it was made when they left the last time, and waits in Redis; `left_shown`: as a reader shows it
+  when they come back, filtered and without what is still held;
 - `rest`: half of a basket of four and more phrases has been bought; what follows counts.
 """
 
@@ -40,7 +40,7 @@ BATCH: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One sample's list: as written, and as the filters leave it."""
+    """One sample's list: as written, and as a reader shows it when the basket begins or goes on."""
 
     sample: Sample
     written: list[str]
@@ -92,7 +92,9 @@ def _made(bundle: Bundle, batch: list[tuple[Sample, HintRequest]]) -> Iterator[M
     for (sample, request), candidates in zip(batch, lists, strict=True):
         kept, dropped = filter_candidates(candidates, request)
         written = [candidate.query for candidate in candidates]
-        yield Made(sample, written, [candidate.query for candidate in kept], dropped)
+        read_ms = max(sample.time_ms, request.version.as_of_ms)
+        shown = [candidate.query for candidate in kept if candidate.held_until_ms <= read_ms]
+        yield Made(sample, written, shown, dropped)
 
 
 def _look_up(made: Sequence[Made], contexts: Sequence[Context], shown: bool = False) -> list[list[str]]:
@@ -105,7 +107,7 @@ def _look_up(made: Sequence[Made], contexts: Sequence[Context], shown: bool = Fa
 
 
 def _rest(made: Sequence[Made]) -> dict[str, float]:
-    """As written, and as shown: what was just bought is held back by the filters."""
+    """As written, and as shown: what was just bought is held back."""
     rest = [one for one in made if one.sample.task == REST]
     written = [recall_at_10(one.written, one.sample.texts) for one in rest]
     shown = [recall_at_10(one.shown, one.sample.texts) for one in rest]

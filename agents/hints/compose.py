@@ -70,6 +70,7 @@ def _composed(
                 score=round(candidate.score, 4),
                 source="direct",
                 why=explain(candidate.query, request, bundle.encoder),
+                held_until=candidate.held_until_ms,
             )
             for candidate in kept
         ),

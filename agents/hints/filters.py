@@ -1,4 +1,8 @@
-"""What must not be shown, decided after generation: pure, in the list's order, each drop with its reason.
+"""What must not be shown, or not yet, decided after generation: pure, in the list's order.
+
+What must never be shown is dropped, with its reason. What the user just searched or bought is *held*: a
+list waits in Redis until the next visit, when what is bought every week is the best hint of all, so it
+stays in the list and readers leave it out until its time has come.
 
 The paper names no filter (its display rules are not given); all of this is ours.
 """
@@ -8,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from rapidfuzz import fuzz
@@ -23,8 +27,6 @@ PERSONAL: Final = "personal"
 DENIED: Final = "denied"
 DUPLICATE: Final = "duplicate"
 NEAR_DUPLICATE: Final = "near_duplicate"
-JUST_SEARCHED: Final = "just_searched"
-JUST_PURCHASED: Final = "just_purchased"
 
 _MAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 _DIGITS = re.compile(r"(?:\d[ ().+/-]{0,2}){9,}")
@@ -35,8 +37,7 @@ _WORDS = re.compile(r"\w+")
 class FilterRules:
     """Limits of a hint's text, and for how long (ms of event time) what the user did is not hinted again.
 
-    A purchase is held back only for the rest of a visit: what is bought every week is the best hint for
-    the next one. `similar`: rapidfuzz ratio, 0 to 100, from which two hints count as the same.
+    `similar`: rapidfuzz ratio, 0 to 100, from which two hints count as the same.
     """
 
     characters: tuple[int, int] = (2, 60)
@@ -52,7 +53,7 @@ def filter_candidates(
     denied: Collection[str] = frozenset(),
     rules: FilterRules = FilterRules(),
 ) -> tuple[list[Candidate], dict[str, int]]:
-    """Candidates that may be shown, in their order, and how many were dropped by reason.
+    """Candidates that may be shown, now or (held) later, in their order; and drops by reason.
 
     denied: queries or terms in lower case; a candidate that holds one as whole words is dropped.
     """
@@ -60,12 +61,11 @@ def filter_candidates(
     kept: list[Candidate] = []
     dropped: Counter[str] = Counter()
     for candidate in candidates:
-        reason = _unfit(candidate.query, denied, rules) or done.get(_plain(candidate.query))
-        reason = reason or _double(candidate.query, kept, rules)
+        reason = _unfit(candidate.query, denied, rules) or _double(candidate.query, kept, rules)
         if reason:
             dropped[reason] += 1
         else:
-            kept.append(candidate)
+            kept.append(replace(candidate, held_until_ms=done.get(_plain(candidate.query), 0)))
     return kept, dict(dropped)
 
 
@@ -89,18 +89,19 @@ def is_personal(query: str) -> bool:
     return bool(_MAIL.search(query) or _DIGITS.search(query))
 
 
-def _recent(request: HintRequest, rules: FilterRules) -> dict[str, str]:
-    """Plain text of what the user just searched or bought, with the reason it is held back for."""
+def _recent(request: HintRequest, rules: FilterRules) -> dict[str, int]:
+    """Plain text of what the user just searched or bought, with the time (ms) until which it is held."""
     limits = {
-        ACTION_CODES[Action.PURCHASE]: (rules.purchased_ms, JUST_PURCHASED),
-        ACTION_CODES[Action.SEARCH]: (rules.searched_ms, JUST_SEARCHED),
+        ACTION_CODES[Action.PURCHASE]: rules.purchased_ms,
+        ACTION_CODES[Action.SEARCH]: rules.searched_ms,
     }
-    recent = {}
+    held: dict[str, int] = {}
     for behaviour in request.behaviours:
-        limit_ms, reason = limits.get(behaviour.action, (0, ""))
-        if request.version.as_of_ms - behaviour.at_ms < limit_ms:
-            recent[_plain(behaviour.text)] = reason
-    return recent
+        until_ms = behaviour.at_ms + limits.get(behaviour.action, 0)
+        if until_ms > request.version.as_of_ms:
+            text = _plain(behaviour.text)
+            held[text] = max(until_ms, held.get(text, 0))
+    return held
 
 
 def _double(query: str, kept: Sequence[Candidate], rules: FilterRules) -> str | None:

@@ -28,10 +28,14 @@ SCORE_DIGITS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A generated query; `score` is its log-probability after the hints before it."""
+    """A generated query; `score` is its log-probability after the hints before it.
+
+    held_until_ms: event time before which it is not to be shown (filters set it); 0: at once.
+    """
 
     query: str
     score: float
+    held_until_ms: int = 0
 
 
 class Generator:
@@ -121,6 +125,8 @@ def _onnxruntime(provider: Provider) -> Any:
     extra = "gpu" if provider == "cuda" else "cpu"
     try:
         runtime = importlib.import_module("onnxruntime")
+        if provider == "cuda":
+            runtime.preload_dlls()  # CUDA and cuDNN from the nvidia-* wheels that the extra brings
         available = runtime.get_available_providers()
     except (ImportError, AttributeError) as error:
         raise BundleError(

@@ -38,7 +38,7 @@ class InterestPolicy:
     """Half-lives in ms: minutes to hours for the visit, weeks for the shopper."""
 
     visit_half_life_ms: float = 2 * 3_600_000.0
-    shopper_half_life_ms: float = 28 * 86_400_000.0
+    shopper_half_life_ms: float = 60 * 86_400_000.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def read(url: str, ask: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("reading", READINGS, ids=lambda reading: reading.name)
 def test_node_answers_a_reading_as_the_contract_says(url: str, reading: Reading) -> None:
     reading.put(url)
-    hints = read(url, reading.ask)
+    hints = read(url, reading.ask | {"now_ms": 10_000})
     assert [[hint["query"], hint["source"], hint["list_id"]] for hint in hints] == reading.answer
 
 
@@ -62,7 +62,7 @@ def test_node_reads_the_golden_lists(url: str) -> None:
             client.rpush(hints_key(one.user), path.read_bytes())
     for one in lists:
         hints = [
-            {key: hint[key] for key in ("query", "score", "source", "why")}
+            {"held_until": 0, **{key: hint[key] for key in hint.keys() - {"list_id"}}}
             for hint in read(url, {"user": one.user})
         ]
         assert hints == [hint.model_dump() for hint in one.hints]

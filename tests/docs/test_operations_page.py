@@ -20,7 +20,7 @@ from agents.think.mapping import LoadOutcome, LoadReport
 from agents.worker import ALL_ROLES
 from aigq.demo_run import DemoRun
 from streams import errors
-from streams.dead_letters import INTERNAL_ERROR
+from streams.dead_letters import INTERNAL_ERROR, UNREADABLE
 from streams.errors import AigqError, EventError
 from streams.hint_outcome import WhyNot
 from streams.hint_writer import PublishOutcome
@@ -97,7 +97,15 @@ def test_refresh_reasons_in_full() -> None:
 
 def test_dead_letter_reasons() -> None:
     shown = set(first_names(section(PAGE, "Dead letters")))
-    assert shown == {*_reasons_in_code(), "not_json", "bad_event", "bad_<field>", INTERNAL_ERROR, "bad_state"}
+    assert shown == {
+        *_reasons_in_code(),
+        "not_json",
+        "bad_event",
+        "bad_<field>",
+        INTERNAL_ERROR,
+        UNREADABLE,
+        "bad_state",
+    }
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,9 @@ def test_events_become_lists_that_a_backend_reads_and_operators_see_it(shop: Sho
     assert (newest.reason, newest.trigger, newest.as_of) == ("purchase", "bananas", NOON_MS + 60_007)
     assert len(newest.hints) >= 8
     assert len({hint.query for hint in newest.hints}) == len(newest.hints)
-    assert "oat milk" not in [hint.query for hint in newest.hints]
+    shown = shop.reader.get(shop.user(7), now_ms=newest.as_of).queries
+    assert len(shown) == 10
+    assert not {"oat milk", "bananas"} & set(shown)  # just searched, just bought: held for a while
     assert [one.version for one in shop.reader.lists(shop.user(7))] == sorted(
         (one.version for one in shop.reader.lists(shop.user(7))), reverse=True
     )

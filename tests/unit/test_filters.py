@@ -75,22 +75,28 @@ def test_a_denied_term_drops_queries_that_hold_it_as_whole_words() -> None:
     assert reasons("beer", denied=denied) == {"denied": 1}
 
 
-def test_what_was_just_searched_is_dropped_for_ten_minutes() -> None:
+def held(*queries: str, of: HintRequest) -> dict[str, int]:
+    """Query to the time until which it is held, 0: not."""
+    candidates = [Candidate(query, -1.0) for query in queries]
+    return {one.query: one.held_until_ms for one in filter_candidates(candidates, of)[0]}
+
+
+def test_what_was_just_searched_is_held_for_ten_minutes() -> None:
     just = request((Action.SEARCH, 9 * MINUTE_MS, "Milk"))
-    assert reasons("milk", "eggs", of=just) == {"just_searched": 1}
-    assert reasons("milk", of=request((Action.SEARCH, 10 * MINUTE_MS, "milk"))) == {}
+    assert held("milk", "eggs", of=just) == {"milk": NOW_MS + MINUTE_MS, "eggs": 0}
+    assert held("milk", of=request((Action.SEARCH, 10 * MINUTE_MS, "milk"))) == {"milk": 0}
 
 
-def test_a_purchase_is_held_back_for_the_rest_of_the_visit_only() -> None:
+def test_a_purchase_is_held_for_the_rest_of_the_visit_and_stays_in_the_list_for_the_next() -> None:
     visit_ms = FilterRules().purchased_ms
-    assert reasons("milk", of=request((Action.PURCHASE, 0, "milk"))) == {"just_purchased": 1}
-    assert reasons("milk", of=request((Action.PURCHASE, visit_ms, "milk"))) == {}
+    assert held("milk", of=request((Action.PURCHASE, 0, "milk"))) == {"milk": NOW_MS + visit_ms}
+    assert held("milk", of=request((Action.PURCHASE, visit_ms, "milk"))) == {"milk": 0}
+
+
+def test_the_later_of_two_reasons_to_hold_counts() -> None:
+    both = request((Action.SEARCH, 0, "milk"), (Action.PURCHASE, MINUTE_MS, "milk"))
+    assert held("milk", of=both) == {"milk": NOW_MS - MINUTE_MS + FilterRules().purchased_ms}
 
 
 def test_a_view_holds_nothing_back() -> None:
-    assert kept("milk", of=request((Action.VIEW, 0, "milk"))) == ["milk"]
-
-
-def test_a_dropped_hint_does_not_drop_its_likes() -> None:
-    just = request((Action.PURCHASE, 0, "egg"))
-    assert kept("egg", "eggs", of=just) == ["eggs"]
+    assert held("milk", of=request((Action.VIEW, 0, "milk"))) == {"milk": 0}

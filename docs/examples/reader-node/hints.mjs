@@ -25,7 +25,7 @@ function foldCase(character) {
 // At most `limit` hints, best first: the user's newest run, older runs, Think's for the trigger, popular,
 // pinned. No query twice, none that is denied. An unknown user is no error; Redis being away is.
 export async function readHints(client, user, options = {}) {
-  const { trigger, application = "", locale = "", limit = 10, pinned = [] } = options;
+  const { trigger, application = "", locale = "", limit = 10, pinned = [], now_ms = Date.now() } = options;
   const replies = await client.pipeline([
     ["LRANGE", `aigq:1:hints:${user}`, 0, -1],
     ["GET", "aigq:1:think:current"],
@@ -58,15 +58,18 @@ export async function readHints(client, user, options = {}) {
     ],
     new Set(denied.map(normaliseQuery)),
     limit,
+    now_ms,
   );
 }
 
-function merge(candidates, denied, limit) {
+// A query that is held in the newest list (the user just bought or searched it) is held in every tier.
+function merge(candidates, denied, limit, nowMs) {
   const seen = new Set(denied);
   const chosen = [];
   for (const candidate of candidates) {
     const query = normaliseQuery(candidate.query);
-    if (chosen.length < limit && !seen.has(query)) chosen.push(candidate);
+    const isHeld = (candidate.held_until ?? 0) > nowMs;
+    if (chosen.length < limit && !seen.has(query) && !isHeld) chosen.push(candidate);
     seen.add(query);
   }
   return chosen;
