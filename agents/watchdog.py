@@ -23,9 +23,12 @@ class CommitWatch:
         self._last[partition] = (committed, since_s)
         return now_s - since_s
 
-    def keep(self, partitions: set[tuple[str, int]]) -> None:
-        """Forget partitions that are others' now."""
-        self._last = {p: v for p, v in self._last.items() if p in partitions}
+    def keep(self, partitions: set[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Forget partitions that are others' now; returns them."""
+        gone = self._last.keys() - partitions
+        for partition in gone:
+            del self._last[partition]
+        return gone
 
 
 def observe_consumer(app: NearlineApp, watch: CommitWatch, metrics: Metrics, now_s: float) -> float:
@@ -35,7 +38,8 @@ def observe_consumer(app: NearlineApp, watch: CommitWatch, metrics: Metrics, now
     consumer: Any = app.consumer
     changelogs = app.tables.changelog_topics
     owned = {tp for tp in consumer.assignment() if tp.topic not in changelogs}
-    watch.keep({(tp.topic, tp.partition) for tp in owned})
+    for topic, partition in watch.keep({(tp.topic, tp.partition) for tp in owned}):
+        metrics.lag.remove(topic, partition)
     worst_s = 0.0
     for tp in owned:
         end = consumer.highwater(tp) or 0
