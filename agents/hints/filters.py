@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from rapidfuzz import fuzz
@@ -28,6 +29,7 @@ DENIED: Final = "denied"
 DUPLICATE: Final = "duplicate"
 NEAR_DUPLICATE: Final = "near_duplicate"
 
+CACHE_SIZE: Final = 65_536  # the same lexicon queries come again and again
 _MAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 _DIGITS = re.compile(r"(?:\d[ ().+/-]{0,2}){9,}")
 _WORDS = re.compile(r"\w+")
@@ -80,6 +82,7 @@ def _unfit(query: str, denied: Collection[str], rules: FilterRules) -> str | Non
     return None
 
 
+@lru_cache(CACHE_SIZE)
 def is_personal(query: str) -> bool:
     """A mail address, or nine digits and more that can be a phone, card or account number.
 
@@ -118,13 +121,15 @@ def _double(query: str, kept: Sequence[Candidate], rules: FilterRules) -> str | 
     return None
 
 
+@lru_cache(CACHE_SIZE)
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _stems(query: str) -> list[str]:
+@lru_cache(CACHE_SIZE)
+def _stems(query: str) -> tuple[str, ...]:
     """Words without order and plural: "canned tomatoes" is "tomato can" is not; "egg" is "eggs"."""
-    return sorted(_singular(word) for word in _WORDS.findall(query.casefold()))
+    return tuple(sorted(_singular(word) for word in _WORDS.findall(query.casefold())))
 
 
 def _singular(word: str) -> str:
@@ -137,8 +142,9 @@ def _singular(word: str) -> str:
     return word
 
 
-def _numbers(plain: str) -> list[str]:
-    return re.findall(r"\d+", plain)
+@lru_cache(CACHE_SIZE)
+def _numbers(plain: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\d+", plain))
 
 
 def _spans(query: str) -> set[str]:
