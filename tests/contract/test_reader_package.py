@@ -24,7 +24,11 @@ print(*sorted(name for name in top - set(sys.stdlib_module_names) if not name.st
 # With what these need themselves.
 ALLOWED = {
     *("annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"),
-    *("hiredis", "redis"),
+    *(
+        "hiredis",
+        "redis",
+        "async_timeout",
+    ),  # redis wants async_timeout before Python 3.11.3, some installs have it
     *("orjson", "streams"),
 }
 

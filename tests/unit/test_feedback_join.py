@@ -144,9 +144,9 @@ def test_without_any_list_everything_is_unjoined() -> None:
     assert [(one.joined, one.why_not) for one in outcomes] == [(False, WhyNot.NOT_LISTED)] * 2
 
 
-def test_an_outcome_survives_its_bytes_and_is_keyed_by_user_list_and_query() -> None:
+def test_an_outcome_survives_its_bytes_and_is_keyed_by_user_list_query_and_outcome() -> None:
     for outcome in join_feedback(impression("Bread", "wine", list_id=NEW.list_id), LISTS):
         assert HintOutcome.from_json(outcome.to_json()) == outcome
-        assert orjson.loads(outcome.key()) == ["u1", outcome.list_id, outcome.query]
+        assert orjson.loads(outcome.key()) == ["u1", outcome.list_id, outcome.query, outcome.outcome]
     with pytest.raises(CodecError):
         HintOutcome.from_json(b"{}")
