@@ -24,6 +24,7 @@ from streams.topics import Topics, ensure_topics
 
 BUNDLE = Path("exported_models/complete-journey")
 COOLDOWN_S = 4.0
+UNFINISHED = ("aigq_lag_records", "aigq_refreshes_owed")
 
 
 def wait_until(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> None:
@@ -132,7 +133,11 @@ class Shop:
         def quiet_for_a_while() -> bool:
             return self.is_quiet() and (time.sleep(1.2) is None) and self.is_quiet()
 
-        wait_until(quiet_for_a_while, "the workers to work everything off", within_s)
+        try:
+            wait_until(quiet_for_a_while, "the workers to work everything off", within_s)
+        except AssertionError as error:
+            left = {k: v for k, v in self.metrics().items() if v and k[0] in UNFINISHED}
+            raise AssertionError(f"{error}: {left}") from error
 
     def close(self) -> None:
         """Stop the workers and the reader."""
