@@ -78,7 +78,9 @@ class SessionAgent:
         if state is None and key in self.table:
             self.metrics.dead_letters.labels("bad_state").inc()  # the user starts anew
         step = apply_event(state, event, source, self.rules)
-        self.due.observe(source.partition, event.timestamp, time.monotonic())
+        end = self.app.consumer.highwater(record.message.tp) or 0
+        more_wait = end > source.offset + 1
+        self.due.observe(source.partition, event.timestamp, time.monotonic(), more_wait=more_wait)
         await self._store(key, event.person, source.partition, step, headers.get("traceparent"))
         self.metrics.events.labels(step.outcome).inc()
         self._count_decision(step)
@@ -136,6 +138,8 @@ class SessionAgent:
         self.metrics.events.labels("dead_lettered").inc()
 
     async def _send_due(self) -> None:
+        if not self.app.ready:  # partitions are moving: what is due is found again in the states
+            return
         for partition, due_ms, user in self.due.pop(time.monotonic()):
             state = self._state(user.encode())
             if state is not None and state.owed.due_ms == due_ms:  # else an event settled it
@@ -150,6 +154,7 @@ class SessionAgent:
             if tp.topic == Topics.of(self.settings).events
         }
         self.due.keep(owned)
+        self.due.stand_still(time.monotonic())
         self.app.add_future(self._find_owed(owned))
 
     async def _find_owed(self, owned: set[int]) -> None:

@@ -2,7 +2,8 @@
 
 Stream time of a partition is the newest event time read from it, going on at the wall clock's pace
 while nothing comes. So in production a cooldown ends on time, and in a fast replay of an old log it does
-not end before the log's next events are read.
+not end before the log's next events are read. It stands still while records are known to wait, and for a
+while after a rebalance: else a refresh would miss events that stand in Kafka already.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-# After a restart the events since the last commit come again. Until the first of them was read, a partition's
-# stream time is unknown: a refresh that fell due early would miss the events that are still to come again.
-RESUME_GRACE_S: Final = 5.0
+# How long stream time stands still when events are expected: records wait, or reading has just begun.
+GRACE_S: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -26,15 +26,19 @@ class DueList:
     _resumed: dict[int, tuple[int, float]] = field(default_factory=dict)
     _queued: set[tuple[int, int, str]] = field(default_factory=set)
 
-    def observe(self, partition: int, at_ms: int, wall_s: float) -> None:
-        """An event of `at_ms` was read at `wall_s` (a monotonic clock, seconds)."""
+    def observe(self, partition: int, at_ms: int, wall_s: float, *, more_wait: bool = False) -> None:
+        """An event of `at_ms` was read at `wall_s` (a monotonic clock, seconds); do more records wait?"""
         newest_ms, _ = self._newest.get(partition, (0, 0.0))
-        self._newest[partition] = (max(newest_ms, at_ms), wall_s)
+        self._newest[partition] = (max(newest_ms, at_ms), wall_s + (GRACE_S if more_wait else 0.0))
+
+    def stand_still(self, wall_s: float) -> None:
+        """Reading begins again after a rebalance: events may have gathered meanwhile."""
+        self._newest = {p: (at_ms, wall_s + GRACE_S) for p, (at_ms, _) in self._newest.items()}
 
     def resume(self, partition: int, at_ms: int, wall_s: float) -> None:
         """A stored state knows an event of `at_ms`: stream time, should no event come for a while."""
         newest_ms, _ = self._resumed.get(partition, (0, 0.0))
-        self._resumed[partition] = (max(newest_ms, at_ms), wall_s + RESUME_GRACE_S)
+        self._resumed[partition] = (max(newest_ms, at_ms), wall_s + GRACE_S)
 
     def add(self, partition: int, due_ms: int, user: str) -> None:
         """`user`'s refresh falls due at `due_ms`; said twice, it counts once."""
@@ -55,10 +59,13 @@ class DueList:
         return due
 
     def _now_ms(self, partition: int, wall_s: float) -> float:
-        known = self._newest.get(partition) or self._resumed.get(partition)
-        if known is None or wall_s < known[1]:
+        newest = self._newest.get(partition)
+        if newest is not None:
+            return newest[0] + max(0.0, wall_s - newest[1]) * 1000
+        resumed = self._resumed.get(partition)
+        if resumed is None or wall_s < resumed[1]:
             return 0
-        return known[0] + (wall_s - known[1]) * 1000
+        return resumed[0] + (wall_s - resumed[1]) * 1000
 
     def keep(self, partitions: Iterable[int]) -> None:
         """Forget all partitions but these: they belong to other workers now."""

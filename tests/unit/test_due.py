@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from agents.session.due import RESUME_GRACE_S, DueList
+from agents.session.due import GRACE_S, DueList
 
 
 def test_stream_time_goes_with_the_events_and_then_at_the_wall_clocks_pace() -> None:
@@ -62,5 +62,25 @@ def test_after_a_restart_without_events_stream_time_goes_on_from_the_states() ->
     due = DueList()
     due.resume(0, 2_000, wall_s=0.0)
     due.add(0, 1_500, "u1")
-    assert due.pop(wall_s=RESUME_GRACE_S - 0.1) == []
-    assert due.pop(wall_s=RESUME_GRACE_S) == [(0, 1_500, "u1")]
+    assert due.pop(wall_s=GRACE_S - 0.1) == []
+    assert due.pop(wall_s=GRACE_S) == [(0, 1_500, "u1")]
+
+
+def test_stream_time_stands_still_while_records_wait_but_counts_what_was_read() -> None:
+    due = DueList()
+    due.observe(0, 1_000, wall_s=0.0, more_wait=True)
+    due.add(0, 900, "u1")
+    due.add(0, 1_001, "u2")
+    assert due.pop(wall_s=GRACE_S) == [(0, 900, "u1")]
+    assert due.pop(wall_s=GRACE_S + 0.001) == [(0, 1_001, "u2")]
+
+
+def test_stream_time_stands_still_after_a_rebalance() -> None:
+    due = DueList()
+    due.observe(0, 1_000, wall_s=0.0)
+    due.add(0, 1_500, "u1")
+    due.stand_still(wall_s=0.4)
+    assert due.pop(wall_s=GRACE_S) == []
+    due.observe(0, 1_200, wall_s=5.0)
+    assert due.pop(wall_s=5.2) == []
+    assert due.pop(wall_s=5.3) == [(0, 1_500, "u1")]
