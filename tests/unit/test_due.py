@@ -83,4 +83,4 @@ def test_stream_time_stands_still_after_a_rebalance() -> None:
     assert due.pop(wall_s=GRACE_S) == []
     due.observe(0, 1_200, wall_s=5.0)
     assert due.pop(wall_s=5.2) == []
-    assert due.pop(wall_s=5.3) == [(0, 1_500, "u1")]
+    assert due.pop(wall_s=5.31) == [(0, 1_500, "u1")]
