@@ -11,6 +11,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import typer
 
 from aigq import (
+    bundle_commands,
+    data_commands,
     demo_command,
     doctor_command,
     event_commands,
@@ -37,7 +39,9 @@ replay_command.register(app)
 event_commands.register(app)
 hint_commands.register(app)
 think_commands.register(app)
+data_commands.register(app)
 training_commands.register(app)
+bundle_commands.register(app)
 doctor_command.register(app)
 
 

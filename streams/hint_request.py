@@ -2,14 +2,14 @@
 
 It is written by the session agent when a refresh is decided and read by the hints agent, on this
 machine or another. Texts were embedded when their events arrived; the request carries the vectors,
-so generation never reads text. Layout: ``AHR1``, header length (u32), JSON header, then the int8
-vectors: the L behaviours (newest first), then the two interests.
+so generation never reads text. Layout: ``AHR2``, header length (u32), JSON header, the int8 vectors (the
+L behaviours, newest first, then the two interests), then the habit entries.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -19,10 +19,13 @@ import orjson
 from streams.errors import CodecError
 from streams.version import Version as Version
 
-MAGIC: Final = b"AHR1"
+MAGIC: Final = b"AHR2"
 INT8_SCALE: Final = 127.0
 Int8 = npt.NDArray[np.int8]
 Float = npt.NDArray[np.float32]
+# A text's digest, epoch seconds of its last behaviour, and its decayed count then; see agents.session.habit.
+HABIT_ENTRY: Final = np.dtype([("text", "<u4"), ("last_s", "<u4"), ("count", "<f4")])
+HabitEntries = npt.NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class HintRequest:
 
     behaviours: newest first, at most L. vectors: (len(behaviours), D) int8, e(text)·127.
     interests: (2, D) int8, the visit's and the shopper's unit interest ·127 (zeros: none yet).
+    habit: (n,) HABIT_ENTRY, what lies before the window, in sum.
     """
 
     user: str
@@ -53,6 +57,7 @@ class HintRequest:
     application: str = ""
     locale: str = ""
     appended_ms: int = 0
+    habit: HabitEntries = field(default_factory=lambda: np.zeros(0, HABIT_ENTRY))
 
     @property
     def trigger(self) -> str:
@@ -82,6 +87,7 @@ def encode_request(request: HintRequest) -> bytes:
             "encoder": request.encoder,
             "behaviours": [[b.action, b.at_ms, b.text] for b in request.behaviours],
             "dim": int(request.interests.shape[1]),
+            "habit": len(request.habit),
             "application": request.application,
             "locale": request.locale,
             "appended_ms": request.appended_ms,
@@ -94,6 +100,7 @@ def encode_request(request: HintRequest) -> bytes:
             header,
             request.vectors.tobytes(),
             request.interests.tobytes(),
+            request.habit.tobytes(),
         )
     )
 
@@ -106,8 +113,10 @@ def decode_request(data: bytes) -> HintRequest:
         (length,) = struct.unpack_from("<I", data, 4)
         header = orjson.loads(data[8 : 8 + length])
         behaviours = tuple(Behaviour(int(a), int(at), str(text)) for a, at, text in header.pop("behaviours"))
-        dim = int(header.pop("dim"))
-        rows = np.frombuffer(data, dtype=np.int8, offset=8 + length).reshape(len(behaviours) + 2, dim)
+        dim, habit = int(header.pop("dim")), int(header.pop("habit"))
+        end = len(data) - habit * HABIT_ENTRY.itemsize
+        rows = np.frombuffer(data[:end], dtype=np.int8, offset=8 + length).reshape(len(behaviours) + 2, dim)
+        header["habit"] = np.frombuffer(data[end:], HABIT_ENTRY)
         header["version"] = Version.parse(header["version"])
         return HintRequest(behaviours=behaviours, vectors=rows[:-2], interests=rows[-2:], **header)
     except (ValueError, TypeError, KeyError, AttributeError, struct.error, IndexError) as error:

@@ -11,15 +11,13 @@ import numpy.typing as npt
 import torch
 
 from agents.hints.encoder import SubwordEncoder
-from agents.hints.trie import Trie, build_trie
 from streams.errors import TrainingError
 from streams.hint_request import to_unit
-from training.decoder import Generator
+from training.generator import Generator
 from training.network import Shape
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 CHECKPOINT_NAME: Final = "generator.pt"
-WHOLE_SHARE: Final = 0.99  # of all purchases: how far queries are tokens of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +42,6 @@ class Checkpoint:
         """The text encoder that the network was trained with."""
         return SubwordEncoder(self.tokenizer, self.table)
 
-    def trie(self) -> Trie:
-        """The lexicon's trie."""
-        return lexicon_trie(self.lexicon, self.encoder(), len(self.table))
-
     def network(self) -> Generator:
         """The network with its weights, ready to write lists."""
         network = self.blank_network()
@@ -56,30 +50,13 @@ class Checkpoint:
 
     def blank_network(self) -> Generator:
         """The network before training."""
+        popularity = np.log1p(np.array([count for _, count in self.lexicon], np.float32))
+        return Generator(self.shape, torch.from_numpy(self.query_units()), torch.from_numpy(popularity))
+
+    def query_units(self) -> npt.NDArray[np.float32]:
+        """(V, D) unit embeddings of the lexicon."""
         encoder = self.encoder()
-        queries = to_unit(np.stack([encoder.embed(query) for query in self.queries]))
-        return Generator(self.shape, self.trie(), torch.from_numpy(queries))
-
-
-def lexicon_trie(lexicon: list[tuple[str, int]], encoder: SubwordEncoder, tokens: int) -> Trie:
-    """Trie of the queries, most popular first; `tokens`: size of the tokenizer's vocabulary.
-
-    A query that is asked for often is one token of its own, numbered behind the tokenizer's; the tail is
-    spelled in words. Without that, a greedy step falls for beginnings: "canned", shared by fifty queries,
-    outweighs "milk", although none of the fifty does. Raises TrainingError when two queries are alike.
-    """
-    total, covered = sum(count for _, count in lexicon), 0
-    sequences = []
-    for number, (query, count) in enumerate(lexicon):
-        sequences.append([tokens + number] if covered < WHOLE_SHARE * total else encoder.tokens(query))
-        covered += count
-    try:
-        return build_trie(sequences, encoder.end)
-    except ValueError as error:
-        raise TrainingError(
-            f"The lexicon does not make a trie: {error}; nothing was trained.",
-            action="Remove queries that differ only in case or spacing.",
-        ) from error
+        return to_unit(np.stack([encoder.embed(query) for query in self.queries]))
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -117,3 +94,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise TrainingError(
             f"{path} is no checkpoint of this version: {error}.", action="Train again with `aigq train`."
         ) from error
+
+
+def load_run(path: Path) -> Checkpoint:
+    """The checkpoint of a run's folder, or a checkpoint itself. Raises TrainingError."""
+    return load_checkpoint(path / CHECKPOINT_NAME if path.is_dir() else path)

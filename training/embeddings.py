@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 
 from agents.session.interest import InterestPolicy
 from training.lexicon import word_forms
+from training.neighbours import co_occurrence
 
 Float64 = npt.NDArray[np.float64]
 
@@ -104,16 +105,9 @@ def _principal(known: pl.DataFrame, items: npt.NDArray[np.int64], count: int) ->
 
 def _together(groups: npt.NDArray[np.int64], items: npt.NDArray[np.int64], count: int) -> Float64:
     """(V, V): in how many groups two items stand together; the diagonal is zero."""
-    _, rows = np.unique(groups, return_inverse=True)
-    counts = np.zeros((count, count), np.float32)
-    chunk = 8_192
-    for start in range(0, int(rows.max()) + 1, chunk):
-        inside = (rows >= start) & (rows < start + chunk)
-        present = np.zeros((chunk, count), np.float32)
-        present[rows[inside] - start, items[inside]] = 1.0
-        counts += present.T @ present
+    counts = co_occurrence(groups, items, count)
     np.fill_diagonal(counts, 0.0)
-    return counts.astype(np.float64)
+    return counts
 
 
 def _ppmi(together: Float64) -> Float64:

@@ -1,7 +1,6 @@
-"""From checkpoint to bundle: one ONNX graph that decodes whole lists, and the files around it.
+"""From checkpoint to bundle: one ONNX graph that writes whole lists, and the files around it.
 
-PyTorch's exporter turns `while_loop` into an ONNX Loop that ends as soon as all lists of the batch are
-complete. Sample inputs have batch 3: with 1 the exporter fixes the batch size in silence.
+Sample inputs have batch 3: with 1 the exporter fixes the batch size in silence.
 """
 
 from __future__ import annotations
@@ -18,43 +17,53 @@ from typing import Any, Final
 import numpy as np
 import onnx
 import torch
-from torch import Tensor
-from torch._higher_order_ops import while_loop
+from torch import Tensor, nn
 
 from agents.hints.bundle import LEXICON_DIGEST, format_lexicon, lexicon_digest, load_manifest
+from agents.hints.context import HABITS
 from agents.hints.manifest import (
     BUNDLE_FORMAT,
     CODE_VERSION,
     GRAPH,
     LEXICON,
     MANIFEST_NAME,
+    RANKER,
     TABLE,
     TOKENIZER,
     Manifest,
     Shapes,
     entry_of,
 )
+from agents.hints.ranking import RANKER_INPUTS, RANKER_OUTPUT
 from agents.session.window import WINDOW_LIMIT
 from streams.errors import TrainingError
-from training.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint
-from training.decoder import Generator, State
+from training.checkpoint import Checkpoint, load_run
 from training.evaluate import evaluate_bundle
+from training.ranker import FEATURES, ClickRanker, load_ranker
 
 OPSET: Final = 20
-INPUTS: Final = ("events", "actions", "ages", "repeats", "interests")
+INPUTS: Final = ("events", "actions", "ages", "repeats", "interests", "habits")
 OUTPUTS: Final = ("queries", "scores")
 
 
 def export_bundle(
-    run: Path, out: Path, *, name: str, version: str = "1", measure: bool = True, commands: Sequence[str] = ()
+    run: Path,
+    out: Path,
+    *,
+    name: str,
+    version: str = "1",
+    ranker: Path | None = None,
+    measure: bool = True,
+    commands: Sequence[str] = (),
 ) -> Path:
     """Write the bundle of a checkpoint, or of a run's folder, as folder `out`; returns it.
 
-    What was there is replaced only when the new one is complete. With `measure` the manifest gets December's
-    figures (minutes; the data must be installed). `commands`: what made the bundle, `aigq train` and
-    `aigq export` when not given. Raises TrainingError when checkpoint or graph cannot be used.
+    What was there is replaced only when the new one is complete. `ranker`: the run or file of the click
+    ranker to order lists with. With `measure` the manifest gets December's figures (minutes; the data must
+    be installed). `commands`: what made the bundle, when not `aigq export` of this run alone. Raises
+    TrainingError when checkpoint or graph cannot be used.
     """
-    trained = load_checkpoint(run / CHECKPOINT_NAME if run.is_dir() else run)
+    trained = load_run(run)
     lexicon = format_lexicon(trained.lexicon)
     files = {
         GRAPH: export_graph(trained, lexicon),
@@ -62,6 +71,8 @@ def export_bundle(
         TABLE: _npy(trained.table),
         LEXICON: lexicon,
     }
+    if ranker is not None:
+        files[RANKER] = export_ranker(load_ranker(ranker))
     shape = trained.shape
     manifest = Manifest(
         format=BUNDLE_FORMAT,
@@ -70,28 +81,17 @@ def export_bundle(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         min_code_version=CODE_VERSION,
         encoder=trained.encoder().name,
-        decoder="list",
-        shapes=Shapes(L=WINDOW_LIMIT, K=shape.hints, D=shape.dim, V=len(trained.lexicon), T=shape.steps),
+        decoder="slots",
+        shapes=Shapes(L=WINDOW_LIMIT, K=shape.hints, D=shape.dim, V=len(trained.lexicon), H=HABITS),
         files={file: entry_of(data) for file, data in files.items()},
         training=trained.run,
         metrics={},
-        commands=tuple(commands) or _commands(trained.run, name),
+        commands=tuple(commands) or (f"aigq export {run.name} --out {out.name}",),
     )
     write_bundle(out, manifest, files)
     if measure:
         add_metrics(out, evaluate_bundle(out))
     return out
-
-
-def _commands(run: dict[str, Any], name: str) -> tuple[str, ...]:
-    config = run["config"]
-    options = f"--seed {config['seed']} --threads {config['threads']}" + " --small" * (
-        config["households"] > 0
-    )
-    return (
-        f"aigq train {options} --out runs/{name}",
-        f"aigq export runs/{name} --out exported_models/{name}",
-    )
 
 
 def add_metrics(bundle: Path, metrics: dict[str, Any]) -> Manifest:
@@ -120,53 +120,52 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, bytes]) -> None
 
 def export_graph(checkpoint: Checkpoint, lexicon: bytes) -> bytes:
     """The network as ONNX bytes; `lexicon` is the file that its query numbers refer to."""
+    model = _onnx(checkpoint.network(), _sample(checkpoint.shape.dim), INPUTS, OUTPUTS)
+    onnx.helper.set_model_props(model, {LEXICON_DIGEST: lexicon_digest(lexicon)})
+    return bytes(model.SerializeToString())
+
+
+def export_ranker(network: ClickRanker) -> bytes:
+    """The ranker as ONNX bytes, with the contract of agents.hints.ranking."""
+    sample = (torch.zeros((3, FEATURES)), torch.zeros(3, dtype=torch.int32))
+    return bytes(_onnx(network.eval(), sample, RANKER_INPUTS, (RANKER_OUTPUT,)).SerializeToString())
+
+
+def _onnx(
+    network: nn.Module, sample: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
     batch = torch.export.Dim("B", min=1, max=4096)
     program = _quiet(
         lambda: torch.onnx.export(
-            _LoopedGenerator(checkpoint.network()).eval(),
-            _sample(checkpoint.shape.dim),
+            network,
+            sample,
             dynamo=True,
             opset_version=OPSET,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_shapes={name: {0: batch} for name in INPUTS},
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes={name: {0: batch} for name in inputs},
             verbose=False,
         )
     )
     if program is None:
         raise TrainingError("The exporter gave no graph.", action="Look at PyTorch's messages above.")
     model: onnx.ModelProto = program.model_proto
-    onnx.helper.set_model_props(model, {LEXICON_DIGEST: lexicon_digest(lexicon)})
     for value in model.graph.input:
         if not value.type.tensor_type.shape.dim[0].dim_param:
             raise TrainingError(
                 f"The batch size of {value.name} was fixed.", action="This is a bug: report it."
             )
-    return bytes(model.SerializeToString())
-
-
-class _LoopedGenerator(torch.nn.Module):
-    """The network with its decode loop as one operator."""
-
-    def __init__(self, network: Generator) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self, events: Tensor, actions: Tensor, ages: Tensor, repeats: Tensor, interests: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return self.network.write(events, actions, ages, repeats, interests, _graph_loop)
-
-
-def _graph_loop(going: Callable[..., Tensor], advance: Callable[..., State], state: State) -> State:
-    end: State = while_loop(going, advance, state)  # type: ignore[no-untyped-call]
-    return end
+    return model
 
 
 def _sample(dim: int) -> tuple[Tensor, ...]:
     codes = [torch.ones((3, WINDOW_LIMIT), dtype=torch.int32) for _ in range(3)]
     events = torch.ones((3, WINDOW_LIMIT, dim), dtype=torch.int8)
-    return (events, *codes, torch.ones((3, 2, dim), dtype=torch.int8))
+    interests, habits = (
+        torch.ones((3, 2, dim), dtype=torch.int8),
+        torch.ones((3, HABITS, 3), dtype=torch.int16),
+    )
+    return (events, *codes, interests, habits)
 
 
 def _quiet(export: Callable[[], Any]) -> Any:

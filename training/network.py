@@ -21,21 +21,15 @@ INT8_SCALE = 127.0
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of the network. `steps`: T, longest sequence of one list; K hints of 1 to depth steps each.
-
-    `history`: how far the choice of a hint listens to the hints before it, 0 to 1; see ListDecoder.
-    """
+    """Sizes of the network."""
 
     dim: int = 64  # D
-    width: int = 128
+    width: int = 64
     heads: int = 4
-    feed_forward: int = 256
-    encoder_layers: int = 1
+    feed_forward: int = 128
+    encoder_layers: int = 0
     decoder_layers: int = 1
     hints: int = 12  # K
-    steps: int = 24  # T
-    tokens: int = 8_192
-    history: float = 0.1
 
 
 class Attention(nn.Module):

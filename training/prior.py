@@ -1,23 +1,25 @@
 """What a context says about each query before any hint is written: a score per query, once per list.
 
-A shopper buys again what they bought, and what goes with it. Both can be read off the embeddings directly:
+A query is asked for because it is wanted anyway, or because of what else was seen; two causes add up as
+intensities, so their score is the logarithm of a sum:
 
-    c_hq = Σ_l α_h(action_l, age_l) · exp(β_h · (e(text_l) · e(q) − 1))      decayed counts, H kinds of them
-    r_q  = softplus(a_q · interests + b_q) + Σ_h g_h · c_hq                  expected purchases of q
-    s_q  = log r_q − d · log(1 + c_0q)              what was bought a minute ago is not bought again now
+    s_q = log( exp(b_q + u_q + k_q) + Σ_i g_i · E_iq )        (the second sum at least 0)
 
-The interests are sums over everything the shopper did, so a linear map recovers a good part of what they buy
-by habit, also what has left the window. It begins as the ridge regression of baskets on interests (`warm`).
-With large β the kernel counts the query itself, with small β also what is near it; α is learned from action
-and age, so the network finds its own half-lives. A trie node's score is the log-sum-exp of the queries below
-it, so that the scores alone are a proper distribution over the lexicon, factorised along the trie; the
-decoder adds to it. Ours (the paper's network is a language model); a soft copy mechanism in the sense of
-Gu et al. 2016, "Incorporating Copying Mechanism in Sequence-to-Sequence Learning", over texts, not tokens.
+- b_q: the query's popularity, learned from its log;
+- u_q: what the interests, the window and the state of the visit say: a linear map of both interests, of P
+  sums of the window's embeddings with weights learned per action and age, and of two facts of the visit
+  (begun as a ridge regression on the interests, `begin`);
+- k_q: habit, for the queries of the shopper's past only: a small network of how often, how long ago, how
+  popular and which query it is (milk comes weekly, detergent monthly), and whether a visit is under way;
+- Σ_i g_i E_iq: what goes with that past. E_iq are the strengths of each query's N neighbours, begun as EASE
+  (training.neighbours) and learned on; the gate g_i ≥ 0 is a second output of habit's network.
+
+The decoder adds to these scores. Ours: the paper's network is a language model.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,88 +27,112 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own convention
 from torch import Tensor, nn
 
-from agents.hints.context import ACTIONS, AGES
-from agents.hints.trie import ROOT, Trie
+from agents.hints.context import ACTIONS, AGE_STEPS, AGES, COUNT_STEPS, VISIT_AGE
+from training.neighbours import NEIGHBOURS, Neighbours
 
-KERNELS: Final = (60.0, 60.0, 60.0, 8.0)  # β_h; kind 0 also counts what is fresh
-FORGETTING: Final = (1.0, 0.0, 0.1, 0.05)  # per age bucket, to begin with
-GAINS: Final = (1e-3, 0.02, 0.02, 1e-4)  # g_h, to begin with
-SHARPNESS: Final = 60.0  # of the softplus: it bends at rates of about 1 / 60
-FLOOR: Final = 1e-5
+POOLS: Final = 2  # P
+ITEM: Final = 8  # what habit knows of a query by name
+HIDDEN_UNITS: Final = 32
+VISIT: Final = 2  # facts of the visit
+FACTS: Final = 5  # count, age, sum and maximum of the counts, log-popularity
+GATE: Final = -1.0  # where the gates' pre-activation begins
+FAINT: Final = 1e-6  # intensity of what nothing speaks for
 RIDGE: Final = 1e-3  # per sample
+SHARE: Final = 10.0  # of the regression's probabilities, as logits to begin with
 
 Float32 = npt.NDArray[np.float32]
 
 
 class QueryPrior(nn.Module):
-    """V queries with embeddings e(q), (V, D) float32, over N trie nodes."""
+    """V queries with log-popularity (V,) float32; embeddings of `dim` numbers."""
 
-    queries: Tensor
-    below: Tensor
-    place: Tensor
+    popularity: Tensor
+    near: Tensor
 
-    def __init__(self, queries: Tensor, trie: Trie) -> None:
+    def __init__(self, popularity: Tensor, dim: int) -> None:
         super().__init__()
-        kinds = len(KERNELS)
-        self.register_buffer("queries", queries)
-        self.habit = nn.Linear(2 * queries.shape[1], len(queries))
-        self.action = nn.Parameter(torch.zeros(ACTIONS, kinds))
-        self.age = nn.Parameter(-torch.arange(AGES).unsqueeze(-1) * torch.tensor(FORGETTING))
-        self.gain = nn.Parameter(torch.tensor(GAINS).log())
-        self.fresh = nn.Parameter(torch.tensor(0.2))
-        inner = np.flatnonzero(trie.query < 0)
-        self.register_buffer("below", torch.from_numpy(_below(trie, inner)), persistent=False)
-        place = np.empty(len(trie.query), np.int32)
-        place[inner] = np.arange(len(inner))
-        place[trie.leaves()] = len(inner) + np.arange(len(queries))
-        self.register_buffer("place", torch.from_numpy(place), persistent=False)
+        count = len(popularity)
+        self.register_buffer("popularity", popularity)
+        self.register_buffer("near", torch.zeros((count + 1, NEIGHBOURS), dtype=torch.int32))
+        self.nearness = nn.Parameter(torch.zeros((count + 1, NEIGHBOURS)))
+        self.bias = nn.Parameter(popularity - popularity.max())
+        self.wishes = nn.Linear(2 * dim, count, bias=False)
+        self.pooled = nn.Linear(POOLS * dim, count, bias=False)
+        self.visit = nn.Linear(VISIT, count, bias=False)
+        self.action = nn.Parameter(torch.zeros(ACTIONS, POOLS))
+        self.age = nn.Parameter(-torch.arange(AGES).unsqueeze(-1) * torch.tensor([1.0, 0.1]))
+        self.item = nn.Embedding(count + 1, ITEM)
+        self.facts = nn.Linear(VISIT + FACTS + ITEM, HIDDEN_UNITS)
+        self.verdict = nn.Linear(HIDDEN_UNITS, 2)  # k and the gate
+        for small in (self.wishes, self.pooled, self.visit):
+            nn.init.zeros_(small.weight)
+        nn.init.normal_(self.item.weight, std=0.1)
+        with torch.no_grad():
+            self.verdict.bias[1] = GATE
 
-    def forward(self, events: Tensor, actions: Tensor, ages: Tensor, interests: Tensor) -> Tensor:
-        """events: (B, L, D) float; actions, ages: (B, L) int32; interests: (B, 2, D) float. To (B, N)."""
-        return self.of_nodes(self.of_queries(events, actions, ages, interests))
-
-    def of_queries(self, events: Tensor, actions: Tensor, ages: Tensor, interests: Tensor) -> Tensor:
-        """Log-scores s_q, (B, V)."""
-        counts = self._counts(events, actions, ages)
-        habit = F.softplus(self.habit(interests.flatten(1)) * SHARPNESS) * (1.0 / SHARPNESS)
-        rates = habit + (counts * self.gain.exp().reshape(1, -1, 1)).sum(1) + FLOOR
-        scores: Tensor = rates.log() - self.fresh * torch.log1p(counts[:, 0])
+    def forward(
+        self, events: Tensor, actions: Tensor, ages: Tensor, interests: Tensor, habits: Tensor
+    ) -> Tensor:
+        """events: (B, L, D) float; actions, ages: (B, L) int32; interests: (B, 2, D) float; habits:
+        (B, H, 3) as agents.hints.context.Contexts has them. To scores s_q, (B, V)."""
+        visit = visit_facts(ages)
+        said = self.wishes(interests.flatten(1)) + self.pooled(self._pools(events, actions, ages))
+        kept, along = self._past(habits, visit)
+        wanted = self.bias + said + self.visit(visit) + kept
+        scores: Tensor = torch.logaddexp(wanted, (F.relu(along) + FAINT).log())
         return scores
 
-    def of_nodes(self, scores: Tensor) -> Tensor:
-        """(B, V) to (B, N): an inner node's is the log-sum-exp of the queries below it."""
-        top = scores.amax(-1, keepdim=True)
-        inner = torch.log((scores - top).exp() @ self.below + 1e-20) + top
-        return torch.cat([inner, scores], 1).index_select(1, self.place)
-
-    def warm(self, interests: Float32, bought: Float32) -> None:
-        """Set a, b to the ridge regression of `bought` (n, V), 0 or 1, on `interests` (n, 2, D)."""
-        flat = np.hstack([interests.reshape(len(interests), -1), np.ones((len(interests), 1), np.float32)])
+    def begin(self, interests: Float32, bought: Float32, neighbours: Neighbours) -> None:
+        """Begin the map of the interests with the ridge regression of `bought` (n, V), 0 or 1, on `interests`
+        (n, 2, D), and what goes with what as the neighbours say."""
+        flat = interests.reshape(len(interests), -1)
         gram = (flat.T @ flat).astype(np.float64) + RIDGE * len(flat) * np.eye(flat.shape[1])
-        solved = np.linalg.solve(gram, (flat.T @ bought).astype(np.float64)).astype(np.float32)
+        solved = np.linalg.solve(gram, (flat.T @ (bought - bought.mean(0))).astype(np.float64))
+        kept = neighbours.numbers.shape[1]  # fewer than N in a small lexicon
         with torch.no_grad():
-            self.habit.weight.copy_(torch.from_numpy(solved[:-1].T.copy()))
-            self.habit.bias.copy_(torch.from_numpy(solved[-1].copy()))
+            self.wishes.weight.copy_(torch.from_numpy((SHARE * solved.T).astype(np.float32)))
+            self.near[1:, :kept] = torch.from_numpy(neighbours.numbers).to(torch.int32)
+            self.nearness[1:, :kept] = torch.from_numpy(neighbours.strengths)
 
-    def _counts(self, events: Tensor, actions: Tensor, ages: Tensor) -> Tensor:
-        """c, (B, H, V). The kernel is a fixed function of fixed embeddings: nothing to learn in it."""
+    def _pools(self, events: Tensor, actions: Tensor, ages: Tensor) -> Tensor:
+        """(B, P·D): weighted sums of the window's embeddings."""
         shown = (actions > 0).to(torch.float32).unsqueeze(-1)
         marks = self.action.index_select(0, actions.reshape(-1)) + self.age.index_select(0, ages.reshape(-1))
-        weights = (marks.exp().reshape(*actions.shape, -1) * shown).transpose(1, 2)  # (B, H, L)
-        nearness = events @ self.queries.transpose(0, 1) - 1.0  # (B, L, V)
-        counts, start = [], 0
-        for kernel in dict.fromkeys(KERNELS):
-            end = start + KERNELS.count(kernel)
-            counts.append(weights[:, start:end] @ (nearness * kernel).exp())
-            start = end
-        return torch.cat(counts, 1)
+        weights = (marks.exp().reshape(*actions.shape, -1) * shown).transpose(1, 2)  # (B, P, L)
+        return (weights @ events).flatten(1)
+
+    def _past(self, habits: Tensor, visit: Tensor) -> tuple[Tensor, Tensor]:
+        """k (B, V), 0 for queries that are not of the past; what goes with the past (B, V)."""
+        numbers = habits[:, :, 0]
+        flat = numbers.reshape(-1)
+        shown = (numbers > 0).to(torch.float32)
+        verdict = self.verdict(F.relu(self.facts(self._facts(habits, shown.unsqueeze(-1), visit))))
+        kept = self._scattered(numbers, verdict[:, :, 0] * shown)
+        gates = (F.softplus(verdict[:, :, 1]) * shown).unsqueeze(-1)
+        strengths = self.nearness.index_select(0, flat).reshape(*numbers.shape, -1) * gates
+        near = self.near.index_select(0, flat).reshape(numbers.shape[0], -1) + 1
+        return kept, self._scattered(near, strengths.flatten(1))
+
+    def _facts(self, habits: Tensor, shown: Tensor, visit: Tensor) -> Tensor:
+        """(B, H, ·): what is known of each query of the past. shown: (B, H, 1)."""
+        numbers = habits[:, :, 0]
+        flat = numbers.reshape(-1)
+        counts = habits[:, :, 1].to(torch.float32).unsqueeze(-1) * (1 / COUNT_STEPS)
+        ages = habits[:, :, 2].to(torch.float32).unsqueeze(-1) * (1 / AGE_STEPS)
+        item = self.item.weight.index_select(0, flat).reshape(*numbers.shape, ITEM)
+        popular = F.pad(self.popularity, (1, 0)).index_select(0, flat).reshape(*numbers.shape, 1)
+        together = torch.log1p((counts * shown).sum(1, keepdim=True)) * torch.ones_like(counts)
+        most = (counts * shown).amax(1, keepdim=True) * torch.ones_like(counts)
+        around = visit.unsqueeze(1) * torch.ones_like(counts)
+        return torch.cat([around, counts, ages * 0.2, together, most, popular * 0.1, item], -1)
+
+    def _scattered(self, places: Tensor, values: Tensor) -> Tensor:
+        """(B, n) values summed up at their places 1 … V, (B, V); place 0 is dropped."""
+        blank = torch.zeros((places.shape[0], len(self.bias) + 1), device=values.device)
+        return blank.scatter_add(1, places.to(torch.int64), values)[:, 1:]
 
 
-def _below(trie: Trie, inner: npt.NDArray[Any]) -> Float32:
-    """(V, inner nodes): 1 where the query lies below the node."""
-    column = {int(node): place for place, node in enumerate(inner)}
-    below = np.zeros((int(trie.queries[ROOT]), len(inner)), np.float32)
-    for query, leaf in enumerate(trie.leaves()):
-        for node in (ROOT, *trie.path(int(leaf))[:-1]):
-            below[query, column[node]] = 1.0
-    return below
+def visit_facts(ages: Tensor) -> Tensor:
+    """(B, 2) of age codes (B, L): whether a visit is under way (1 or 0), and how much was done in it."""
+    recent = ((ages > 0) & (ages <= VISIT_AGE)).to(torch.float32).sum(1)
+    return torch.stack([recent.clamp(max=1.0), 0.5 * torch.log1p(recent)], 1)

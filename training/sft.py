@@ -1,193 +1,165 @@
-"""Plain list-SFT: the token loss of the paper's Eq 5, over the choices that the trie leaves open.
+"""List-SFT: the loss of the paper's Eq 5–6 over a list whose hints are single choices.
 
-    L = −Σ_t w_t · log p(node_t | context, nodes before t) / Σ_t w_t
+    L = −Σ_b w_b Σ_j log p(q_bj | context_b, q_b1 … q_b,j−1) / Σ_b w_b n_b       (n_b hints in list b)
 
-The loss is plain; what matters is how the target list is put together (training.targets). Our departures:
-weights w_t, the trie, and a network trained from nothing in minutes instead of a fine-tuned 30B model.
+The loss is plain; what matters is how the target list is put together (training.targets): IL-SFT's is
+interest-ordered, plain SFT's is one query, the third order is any. Our departures: weights w_b, whole
+queries as choices (training.slots), and a network trained from nothing in minutes instead of a language model
+of 30B parameters; what that knows beforehand, ours takes from co-purchases (training.prior, `begin`).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from agents.hints.context import Contexts
-from streams.errors import TrainingError
 from streams.hint_request import to_unit
 from training.checkpoint import CHECKPOINT_NAME, Checkpoint, save_checkpoint
-from training.datasets.complete_journey import TRAIN, load_phrases, load_purchases
-from training.decoder import Generator
-from training.embeddings import phrase_vectors, word_table
-from training.lexicon import build_lexicon, train_tokenizer
+from training.datasets.dataset import Dataset
+from training.generator import Generator, tensors
+from training.loop import LossOf, OptimizerOf, Plan, batch_rows, run_steps, step_noise
+from training.neighbours import neighbours_of
 from training.network import Shape
-from training.progress import Report, progress
-from training.sessions import SampleMaker, Samples, taken
-from training.targets import TargetRule, target_arrays
+from training.processes import ALONE, World, share
+from training.sessions import Samples, taken
+from training.slots import list_log_probs
+from training.targets import TargetRule, target_lists
 
-WARM_UP = 0.05  # share of the steps
-CLIP = 1.0
-WARM_SAMPLES = 60_000
+WARM_SAMPLES: Final = 60_000
+SHOWN: Final = ("hints",)
 
 
 @dataclass(frozen=True, slots=True)
 class SftConfig:
-    """Everything a run depends on besides the data. households: 0 = all."""
+    """Everything a run depends on besides the data. warm_days: samples of the first days are left out, since
+    nobody has a past yet. decoder_rate: the decoder's learning rate, as a share of the prior's."""
 
     seed: int = 0
-    passes: float = 1.0
-    batch: int = 128
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    households: int = 0
+    passes: float = 2.0
+    batch: int = 256
+    learning_rate: float = 5e-3
+    decoder_rate: float = 0.2
+    weight_decay: float = 0.05
+    warm_days: int = 60
     threads: int = 1
     rule: TargetRule = field(default_factory=TargetRule)
     shape: Shape = field(default_factory=Shape)
 
 
-SMALL = SftConfig(
-    passes=1.0,
-    batch=64,
-    households=20,
-    shape=Shape(width=32, heads=2, feed_forward=64, encoder_layers=1, decoder_layers=1),
-)
+SMALL: Final = SftConfig(passes=1.0, batch=64, warm_days=0, shape=Shape(width=32, heads=2, feed_forward=64))
 
 
-def run_sft(
-    out: Path, *, small: bool = False, seed: int = 0, threads: int = 1, passes: float | None = None
-) -> Path:
-    """Train on The Complete Journey; returns the checkpoint's path, `out`/generator.pt.
+def run_sft(out: Path, data: Dataset, config: SftConfig = SftConfig(), world: World = ALONE) -> Path:
+    """Train, or go on with the run in `out`; returns the checkpoint, `out`/generator.pt.
 
-    small: a tiny network on a slice of the households, well under a minute. Raises TrainingError.
+    Raises TrainingError.
     """
-    config = replace(SMALL if small else SftConfig(), seed=seed, threads=threads)
-    if passes is not None:
-        config = replace(config, passes=passes)
-    checkpoint = train(config, load_purchases(TRAIN))
-    save_checkpoint(checkpoint, out / CHECKPOINT_NAME)
+    torch.manual_seed(config.seed)
+    samples = trained_on(data, config.warm_days)
+    blank = blank_checkpoint(data, config.shape)
+    network = blank.blank_network()
+    begin(network, samples, data)
+    plan = Plan(
+        steps=max(1, round(config.passes * len(samples) / config.batch)),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+        threads=config.threads,
+    )
+    identity = {"config": asdict(replace(config, threads=0)), "data": data.about["files"]}
+    loss_of = sft_loss(network, samples, blank, config, world)
+    points = run_steps(
+        out,
+        network,
+        loss_of,
+        plan,
+        f"SFT, {config.rule.order} order",
+        identity=identity,
+        world=world,
+        optimizer_of=_two_rates(config),
+        shown=SHOWN,
+    )
+    run = {
+        "method": "sft",
+        "config": asdict(config),
+        "samples": len(samples),
+        "steps": plan.steps,
+        **points[-1],
+    }
+    if world.writes:
+        save_checkpoint(replace(blank, weights=network.state_dict(), run=run), out / CHECKPOINT_NAME)
     return out / CHECKPOINT_NAME
 
 
-def train(config: SftConfig, purchases: pl.DataFrame) -> Checkpoint:
-    """Lexicon, tokenizer, embeddings, samples and network from the purchases of the training span."""
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    purchases = _households(purchases, config.households)
-    blank = prepared(config, purchases)
-    numbers = {query: number for number, query in enumerate(blank.queries)}
-    samples = SampleMaker(blank.encoder(), numbers, TRAIN, seed=config.seed).make(purchases)
-    network = blank.blank_network()
-    run = fit(network, samples, blank, config)
-    return replace(blank, weights=network.state_dict(), run=run)
-
-
-def prepared(config: SftConfig, purchases: pl.DataFrame) -> Checkpoint:
+def blank_checkpoint(data: Dataset, shape: Shape) -> Checkpoint:
     """The checkpoint before training: all but the weights."""
-    lexicon = build_lexicon(purchases)
-    phrases = load_phrases()
-    tokenizer = train_tokenizer([*phrases["phrase"].to_list(), *phrases["category_phrase"].to_list()])
-    queries = [query for query, _ in lexicon]
-    weights = np.log1p([count for _, count in lexicon])
-    table = word_table(tokenizer, queries, phrase_vectors(purchases, queries), weights.tolist())
-    shape = replace(
-        config.shape, tokens=len(table) + len(queries), hints=min(config.shape.hints, len(queries))
-    )
-    return Checkpoint(shape, lexicon, tokenizer, table, {})
+    fitting = replace(shape, dim=data.table.shape[1], hints=min(shape.hints, len(data.lexicon)))
+    return Checkpoint(fitting, data.lexicon, data.tokenizer, data.table, {})
 
 
-def fit(network: Generator, samples: Samples, blank: Checkpoint, config: SftConfig) -> dict[str, Any]:
-    """Train in place; returns settings and figures of the run. Raises TrainingError when the loss is lost."""
-    begin_with_habit(network, samples)
-    steps = max(1, round(config.passes * len(samples) / config.batch))
-    optimizer = torch.optim.AdamW(
-        network.parameters(), config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=steps + 1, pct_start=WARM_UP, cycle_momentum=False
-    )
-    network.train()
-    started, mean_loss = time.perf_counter(), 0.0
-    watch: AbstractContextManager[Report] = progress("list-SFT", steps)
-    with watch as report:
-        for step, (contexts, nodes, weights) in enumerate(_batches(samples, blank, config, steps), 1):
-            loss = batch_loss(network, contexts, nodes, weights)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-            optimizer.step()
-            schedule.step()
-            mean_loss += (_finite(loss, step) - mean_loss) * max(0.02, 1 / step)
-            report(step, f"loss {mean_loss:.3f}")
-    network.eval()
-    return {
-        "config": asdict(config),
-        "samples": len(samples),
-        "steps": steps,
-        "loss": round(mean_loss, 4),
-        "train_s": round(time.perf_counter() - started),
-    }
+def trained_on(data: Dataset, warm_days: int) -> Samples:
+    """The training part's samples after the first days that teach something."""
+    samples = data.samples("train")
+    start_ms = data.split.train.start_ms + 86_400_000 * warm_days
+    rows = [row for row, one in enumerate(samples.samples) if one.time_ms >= start_ms and one.items]
+    return samples.at(np.array(rows, np.int64))
 
 
-def batch_loss(network: Generator, contexts: Contexts, nodes: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean negative log-probability of the target nodes, a scalar. nodes, weights: (B, T)."""
-    inputs = {name: torch.from_numpy(values) for name, values in contexts.inputs().items()}
-    loss: Tensor = -(network.decoder(*network.read(**inputs), nodes) * weights).sum() / weights.sum()
-    return loss
-
-
-def begin_with_habit(network: Generator, samples: Samples) -> None:
-    """Start the prior from the regression of what was bought on the interests."""
+def begin(network: Generator, samples: Samples, data: Dataset) -> None:
+    """Start the prior from the regression of what was bought on the interests, and from EASE."""
     chosen = np.arange(0, len(samples), max(1, len(samples) // WARM_SAMPLES))
-    bought = np.zeros((len(chosen), network.prior.habit.out_features), np.float32)
+    bought = np.zeros((len(chosen), len(data.lexicon)), np.float32)
     for row, place in enumerate(chosen):
         bought[row, list(samples.samples[place].items)] = 1.0
-    network.prior.warm(to_unit(samples.contexts.interests[chosen]), bought)
+    number = {query: place for place, query in enumerate(data.queries)}
+    learnt = data.purchases.filter(pl.col("time_ms") < data.split.train.end_ms)
+    network.prior.begin(to_unit(samples.contexts.interests[chosen]), bought, neighbours_of(learnt, number))
 
 
-def _batches(
-    samples: Samples, blank: Checkpoint, config: SftConfig, steps: int
-) -> Iterator[tuple[Contexts, Tensor, Tensor]]:
-    """`steps` batches; each pass draws a new order of samples and of every target list."""
-    noise = np.random.default_rng(config.seed)
-    trie = blank.trie()
-    paths = [trie.path(int(leaf)) for leaf in trie.leaves()]
+def sft_loss(
+    network: Generator, samples: Samples, blank: Checkpoint, config: SftConfig, world: World
+) -> LossOf:
+    """The loss of step 1 …: each pass draws a new order of samples and of every target list."""
     counts = np.array([count for _, count in blank.lexicon], np.float32)
-    rule = replace(config.rule, hints=blank.shape.hints, steps=blank.shape.steps)
-    order = np.empty(0, np.int64)
-    for _ in range(steps):
-        if len(order) < config.batch:
-            order = np.concatenate([order, noise.permutation(len(samples))])
-        rows, order = order[: config.batch], order[config.batch :]
+    rule = replace(config.rule, hints=blank.shape.hints)
+
+    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
+        rows = batch_rows(len(samples), config.batch, config.seed, step)
+        noise = step_noise(config.seed, step)
         chosen = [samples.samples[row] for row in rows]
-        nodes, weights = target_arrays(chosen, paths, counts / counts.max(), rule, noise)
-        width = max(1, int((nodes > 0).sum(1).max()))
-        yield (
-            taken(samples.contexts, rows),
-            torch.from_numpy(nodes[:, :width].copy()),
-            torch.from_numpy(weights[:, :width].copy()),
+        lists, weights = target_lists(chosen, counts / counts.max(), rule, noise)
+        rows, lists, weights = share(rows, world), share(lists, world), share(weights, world)
+        targets, sizes = torch.from_numpy(lists), torch.from_numpy(weights)
+        logp = slot_log_probs(network, taken(samples.contexts, rows), targets)
+        hints = (targets >= 0).sum(1)
+        whole = (sizes * hints).sum()
+        loss = -(logp.sum(1) * sizes).sum() / whole
+        return loss, {"hints": float(hints.float().mean()), "weight": float(whole)}
+
+    return loss_of
+
+
+def slot_log_probs(network: Generator, contexts: Any, lists: Tensor) -> Tensor:
+    """Log-probabilities of one list per context, (B, K); missing slots give 0."""
+    logp, _ = list_log_probs(network.logits(**tensors(contexts)), lists.unsqueeze(1))
+    return logp.squeeze(1)
+
+
+def _two_rates(config: SftConfig) -> OptimizerOf:
+    def optimizer_of(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+        prior: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
+        for name, parameter in network.named_parameters():
+            (prior if name.startswith("prior.") else rest).append(parameter)
+        slow = {"params": rest, "lr": config.decoder_rate * plan.learning_rate}
+        return torch.optim.AdamW(
+            [{"params": prior}, slow], plan.learning_rate, plan.betas, weight_decay=plan.weight_decay
         )
 
-
-def _households(purchases: pl.DataFrame, count: int) -> pl.DataFrame:
-    if not count:
-        return purchases
-    chosen = purchases["household_id"].unique().sort().head(count)
-    return purchases.filter(pl.col("household_id").is_in(chosen.to_list()))
-
-
-def _finite(loss: Tensor, step: int) -> float:
-    value = float(loss.detach())
-    if not np.isfinite(value):
-        raise TrainingError(
-            f"The loss is {value} at step {step}; no checkpoint was written.",
-            action="Lower the learning rate, or look at the data of this run.",
-        )
-    return value
+    return optimizer_of

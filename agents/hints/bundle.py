@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import ValidationError
 
+from agents.hints.context import HABITS
 from agents.hints.encoder import SubwordEncoder
 from agents.hints.generator import Generator, Provider, open_session
 from agents.hints.manifest import (
@@ -36,6 +37,7 @@ from agents.hints.manifest import (
     is_newer,
 )
 from agents.hints.ranking import RANKER_INPUTS, RANKER_OUTPUT, Ranker
+from agents.hints.ranking_features import F
 from agents.session.interest import InterestPolicy
 from agents.session.window import WINDOW_LIMIT
 from streams.errors import BundleError
@@ -211,20 +213,21 @@ def _check_graph(session: Any, shapes: Shapes, lexicon: bytes) -> None:
         "ages": codes,
         "repeats": codes,
         "interests": [2, shapes.D],
+        "habits": [shapes.H, 3],
         "queries": [shapes.K],
         "scores": [shapes.K],
     }
-    if sizes != expected or shapes.L != WINDOW_LIMIT:
+    if sizes != expected or (shapes.L, shapes.H) != (WINDOW_LIMIT, HABITS):
         raise _misfit(f"{GRAPH} has {sizes}, the manifest and this version want {expected}")
     if session.get_modelmeta().custom_metadata_map.get(LEXICON_DIGEST) != lexicon_digest(lexicon):
         raise _misfit(f"{GRAPH} was exported for another {LEXICON}")
 
 
 def _check_ranker(session: Any) -> None:
-    inputs = {value.name for value in session.get_inputs()}
-    outputs = {value.name for value in session.get_outputs()}
-    if inputs != set(RANKER_INPUTS) or outputs != {RANKER_OUTPUT}:
-        raise _misfit(f"{RANKER} has inputs {sorted(inputs)} and outputs {sorted(outputs)}")
+    found = {value.name: value.shape[1:] for value in (*session.get_inputs(), *session.get_outputs())}
+    expected = dict(zip((*RANKER_INPUTS, RANKER_OUTPUT), ([F], [], []), strict=True))
+    if found != expected:
+        raise _misfit(f"{RANKER} has {found}, this version wants {expected}")
 
 
 def _misfit(what: str) -> BundleError:

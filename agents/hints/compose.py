@@ -35,9 +35,10 @@ def compose(
 
     `generated_at_ms`: wall clock, for expiry and metrics only; nothing is decided by it.
     """
+    own = [bundle.generator.own(request) for request in requests]
     return [
         _composed(request, candidates, bundle, generated_at_ms, denied)
-        for request, candidates in zip(requests, bundle.generator.generate(requests), strict=True)
+        for request, candidates in zip(own, bundle.generator.generate(own), strict=True)
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from agents.hints.context import Contexts, context_arrays
+from agents.hints.context import HABITS, Contexts, QueryIndex, context_arrays
 from agents.hints.encoder import SubwordEncoder
 from agents.session.interest import Interest, InterestPolicy
 from agents.session.window import WINDOW_LIMIT
@@ -52,17 +52,19 @@ class Generator:
         policy: InterestPolicy = InterestPolicy(),  # noqa: B008 - frozen
     ) -> None:
         self._session, self._lexicon, self._encoder, self._policy = session, lexicon, encoder, policy
+        self._index = QueryIndex(lexicon)
         self.reembedded = 0
-        self._run(_blank(encoder.dim))  # the first run of a session costs twice the others
+        self.run(_blank(encoder.dim))  # the first run of a session costs twice the others
 
     def generate(self, requests: Sequence[HintRequest]) -> list[list[Candidate]]:
         """One list a request, in the requests' order: distinct queries, the best first."""
         if not requests:
             return []
-        queries, scores = self._run(context_arrays([self._own(request) for request in requests]))
+        queries, scores = self.run(context_arrays([self.own(request) for request in requests], self._index))
         return [self._candidates(*row) for row in zip(queries.tolist(), scores.tolist(), strict=True)]
 
-    def _run(self, contexts: Contexts) -> tuple[Any, Any]:
+    def run(self, contexts: Contexts) -> tuple[Any, Any]:
+        """The graph itself: lexicon numbers (B, K) int32, -1 for none, and scores (B, K) float32."""
         queries, scores = self._session.run(["queries", "scores"], contexts.inputs())
         return queries, scores
 
@@ -71,7 +73,7 @@ class Generator:
         # Rounded, so that a list reads the same wherever the last bits of a sum differ.
         return [Candidate(self._lexicon[q], round(s, SCORE_DIGITS)) for q, s in written if q >= 0]
 
-    def _own(self, request: HintRequest) -> HintRequest:
+    def own(self, request: HintRequest) -> HintRequest:
         """The request in this bundle's embedding: made anew from its texts when it came in another's.
 
         The shopper interest then knows the window only, until the session worker has the bundle, too.
@@ -144,4 +146,5 @@ def _onnxruntime(provider: Provider) -> Any:
 def _blank(dim: int) -> Contexts:
     codes = np.zeros((1, WINDOW_LIMIT), np.int32)
     events, interests = np.zeros((1, WINDOW_LIMIT, dim), np.int8), np.zeros((1, 2, dim), np.int8)
-    return Contexts(events, codes, codes, codes, interests)
+    habits = np.zeros((1, HABITS, 3), np.int16)
+    return Contexts(events, codes, codes, codes, interests, habits)

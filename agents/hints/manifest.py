@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-BUNDLE_FORMAT: Final = 1
+BUNDLE_FORMAT: Final = 2
 CODE_VERSION: Final = "0.1.0"  # the project's; a test keeps them equal
 MANIFEST_NAME: Final = "manifest.json"
 GRAPH, TOKENIZER, TABLE = "generator.onnx", "tokenizer.json", "embeddings.npy"
@@ -31,25 +31,25 @@ class FileEntry(_Part):
 
 
 class Shapes(_Part):
-    """L behaviours, K hints, D embedding, V queries, T longest decode in steps."""
+    """L behaviours, H queries of the past, K hints, D embedding, V queries."""
 
     L: int = Field(ge=1)
     K: int = Field(ge=1)
     D: int = Field(ge=1)
     V: int = Field(ge=1)
-    T: int = Field(ge=1)
+    H: int = Field(ge=1)
 
 
 class Manifest(_Part):
     """metrics: figures with what they were measured on. commands: what made the bundle."""
 
-    format: Literal[1]
+    format: Literal[2]
     name: str = Field(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")
     version: str = Field(min_length=1, max_length=64)
     created: str
     min_code_version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     encoder: str
-    decoder: Literal["list"]
+    decoder: Literal["slots"]
     shapes: Shapes
     files: dict[str, FileEntry]
     training: dict[str, Any]

@@ -1,13 +1,13 @@
 """Order by click probability where the bundle has a ranker, and say why a hint is there.
 
-The paper's ranker is the shop's production CTR model (§3.5.1); ours is an optional graph of the bundle,
-``ranker.onnx``, with this contract. N candidates in, float32 all:
+The paper's ranker is the shop's production CTR model (§3.5.1); ours is a graph of the bundle,
+``ranker.onnx``, with this contract. N candidates in:
 
-    interests       (N, 2, D)   unit interests of the visit and of the shopper
-    query           (N, D)      unit embedding of the candidate
-    position        (N, 1)      place in the generated list, from 0
-    log_popularity  (N, 1)      log(1 + lexicon count)
-    → p             (N,)        click probability, 0 to 1
+    features  (N, F)  float32, agents.hints.ranking_features
+    position  (N,)    int32, place on the shown list, from 0
+    → p       (N,)    float32, click probability, 0 to 1
+
+Candidates are compared as if each stood first: a place must not be an argument for itself.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from agents.hints.context import QueryIndex, context_arrays
 from agents.hints.generator import Candidate
+from agents.hints.ranking_features import ranking_features
+from agents.session.habit import text_digest
 from agents.session.interest import ACTION_CODES
 from agents.session.step import TextEncoder
 from streams.hint_request import HintRequest, to_unit
 
-RANKER_INPUTS: Final = ("interests", "query", "position", "log_popularity")
+RANKER_INPUTS: Final = ("features", "position")
 RANKER_OUTPUT: Final = "p"
 NEAR: Final = 0.5  # cosine from which a behaviour counts as the reason for a hint
 ACTION_NAMES: Final = {code: str(action) for action, code in ACTION_CODES.items()}
 
 Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
 
 
 class Ranker:
@@ -36,6 +40,7 @@ class Ranker:
 
     def __init__(self, session: Any, encoder: TextEncoder, counts: Mapping[str, int]) -> None:
         self._session, self._encoder, self._counts = session, encoder, counts
+        self._index = QueryIndex(list(counts))
 
     def order(self, candidates: Sequence[Candidate], request: HintRequest) -> list[Candidate]:
         """Candidates with the likeliest click first; ties keep their order. Scores stay the generator's."""
@@ -45,17 +50,20 @@ class Ranker:
         return [candidates[place] for place in np.argsort(-p, kind="stable")]
 
     def probabilities(self, candidates: Sequence[Candidate], request: HintRequest) -> Float32:
-        """(N,) click probabilities."""
+        """(N,) click probabilities, each as on the first place."""
         queries = [candidate.query for candidate in candidates]
-        popularity = np.log1p([float(self._counts.get(query, 0)) for query in queries])
-        inputs = {
-            "interests": np.repeat(to_unit(request.interests)[None], len(queries), axis=0),
-            "query": to_unit(np.stack([self._encoder.embed(query) for query in queries])),
-            "position": np.arange(len(queries), dtype=np.float32)[:, None],
-            "log_popularity": popularity.astype(np.float32)[:, None],
-        }
-        p: Float32 = self._session.run([RANKER_OUTPUT], inputs)[0]
-        return p.reshape(-1)
+        features = ranking_features(
+            context_arrays([request], self._index),
+            to_unit(np.stack([self._encoder.embed(query) for query in queries])),
+            np.log1p([float(self._counts.get(query, 0)) for query in queries]).astype(np.float32),
+            self._index.numbers(np.array([text_digest(query) for query in queries], np.int64)),
+        )
+        return self.run(features[0], np.zeros(len(queries), np.int32))
+
+    def run(self, features: Float32, position: Int32) -> Float32:
+        """The graph itself: (N, F) and (N,) to click probabilities (N,)."""
+        p: Float32 = self._session.run([RANKER_OUTPUT], {"features": features, "position": position})[0]
+        return p
 
 
 def explain(query: str, request: HintRequest, encoder: TextEncoder) -> str:

@@ -1,8 +1,9 @@
 """What is kept per user, and its one compact binary form in the Faust table and its changelog.
 
-About 1.5 KB at 32 behaviours and D = 64 (of which 512 bytes are the two sums), at most about 2 KB.
+About 1.5 KB at 32 behaviours and D = 64 (of which 512 bytes are the two sums), at most about 2 KB, and 12
+bytes for each text of habit, at most 96 of them.
 Layout: a fixed head, application and locale, the sums (2·D float32), the listed interests (2·D int8),
-offsets, behaviours.
+offsets, behaviours, habit.
 Little-endian. A first byte of another value is another version: refused, never guessed.
 """
 
@@ -15,18 +16,19 @@ from typing import Final
 
 import numpy as np
 
+from agents.session.habit import NO_HABIT
 from agents.session.interest import Interest
 from agents.session.refresh import REASON_CODES, Reason
 from streams.errors import CodecError
-from streams.hint_request import Behaviour, Int8, Version
+from streams.hint_request import HABIT_ENTRY, Behaviour, HabitEntries, Int8, Version
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 EVENT_ID_BYTES: Final = 6  # 2^-48: one false duplicate in about 10^13 events
 MARK_BYTES: Final = 8
 DAY_MS: Final = 86_400_000
 MINUTE_MS: Final = 60_000
 
-_HEAD = struct.Struct("<BBH q qqBf qB IHIH 8s8s BB")
+_HEAD = struct.Struct("<BBH q qqBf qB IHIH 8s8s BBH")
 _OFFSET = struct.Struct("<Hq")
 _BEHAVIOUR = struct.Struct("<BIB6sB")  # action, age (40 bits as 32 + 8), event id, bytes of the text
 
@@ -83,7 +85,8 @@ class SessionState:
     """All that one user's next decision and next list depend on.
 
     encoder: mark of the text encoder that the sums were made with. offsets: last offset applied per
-    source partition, so that a replay changes nothing. event_ids: digests, aligned with `window`.
+    source partition, so that a replay changes nothing. event_ids: digests, aligned with `window`. habit:
+    what has left the window.
     application, locale: of the newest event that named them.
     """
 
@@ -98,6 +101,7 @@ class SessionState:
     event_ids: tuple[bytes, ...] = ()
     application: str = ""
     locale: str = ""
+    habit: HabitEntries = field(default_factory=lambda: NO_HABIT)
 
 
 def event_digest(event_id: str) -> bytes:
@@ -133,6 +137,7 @@ def encode_state(state: SessionState) -> bytes:
         listed.bundle if listed else b"",
         len(state.offsets),
         len(state.window),
+        len(state.habit),
     )
     parts = [
         head,
@@ -146,7 +151,7 @@ def encode_state(state: SessionState) -> bytes:
         _pack_behaviour(behaviour, event_id, state.interest.at_ms)
         for behaviour, event_id in zip(state.window, state.event_ids, strict=True)
     ]
-    return b"".join(parts)
+    return b"".join((*parts, state.habit.tobytes()))
 
 
 def _pack_text(text: str) -> bytes:
@@ -175,7 +180,7 @@ def decode_state(data: bytes) -> SessionState:
 def _decode(data: bytes) -> SessionState:
     (
         version, flags, dim, at_ms, as_of_ms, offset, reason, drift, due_ms, owed_reason,
-        day, lists, minute, events, encoder, bundle, offset_count, window_count,
+        day, lists, minute, events, encoder, bundle, offset_count, window_count, habit_count,
     ) = _HEAD.unpack_from(data)  # fmt: skip
     if version != STATE_VERSION:
         raise ValueError(f"its version is {version}")
@@ -191,6 +196,8 @@ def _decode(data: bytes) -> SessionState:
     offsets = dict(_OFFSET.unpack_from(data, place + i * _OFFSET.size) for i in range(offset_count))
     place += offset_count * _OFFSET.size
     window, event_ids, place = _unpack_window(data, place, window_count, at_ms)
+    habit = np.frombuffer(data, HABIT_ENTRY, habit_count, place)
+    place += habit.nbytes
     if place != len(data):
         raise ValueError(f"{len(data) - place} bytes too many")
     return SessionState(
@@ -205,6 +212,7 @@ def _decode(data: bytes) -> SessionState:
         event_ids=event_ids,
         application=application,
         locale=locale,
+        habit=habit,
     )
 
 

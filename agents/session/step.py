@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from agents.session.habit import remember
 from agents.session.interest import ACTION_CODES, Interest, InterestPolicy, drift
 from agents.session.refresh import Decision, Reason, RefreshPolicy, Standing, decide_refresh
 from agents.session.state import Listed, Owed, SessionState, event_digest, mark
@@ -152,12 +153,14 @@ def _behaviour(event: BehaviorEvent) -> Behaviour:
 
 def _with_behaviour(state: SessionState, behaviour: Behaviour, digest: bytes, rules: Rules) -> SessionState:
     vector = rules.encoder.embed(behaviour.text)
-    window, place = insert(state.window, behaviour), place_of(state.window, behaviour)
+    place = place_of(state.window, behaviour)
+    window, habit = remember(state.window, state.habit, behaviour)
     return replace(
         state,
         interest=state.interest.add(vector, behaviour.action, behaviour.at_ms, rules.interest),
         counts=state.counts.with_event(behaviour.at_ms),
         window=window,
+        habit=habit,
         event_ids=(*state.event_ids[:place], digest, *state.event_ids[place:])[: len(window)],
     )
 
@@ -236,6 +239,7 @@ def _request(state: SessionState, user: str, source: Source, rules: Rules) -> Hi
         behaviours=behaviours,
         vectors=np.stack(vectors) if vectors else np.zeros((0, rules.encoder.dim), np.int8),
         interests=listed.interests,
+        habit=state.habit,
         application=state.application,
         locale=state.locale,
         appended_ms=source.appended_ms,

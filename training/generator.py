@@ -1,0 +1,59 @@
+"""The generator: contexts in, lists out. What is trained by IL-SFT and IL-GRPO, and exported."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from agents.hints.context import Contexts
+from training.network import INT8_SCALE, ContextEncoder, Shape
+from training.prior import QueryPrior
+from training.slots import SlotDecoder, greedy
+
+CPU: Final = torch.device("cpu")
+
+
+class Generator(nn.Module):
+    """queries: (V, D) float32 unit embeddings of the lexicon; popularity: (V,) log-counts."""
+
+    def __init__(self, shape: Shape, queries: Tensor, popularity: Tensor) -> None:
+        super().__init__()
+        self.hints = shape.hints
+        self.encoder, self.decoder = ContextEncoder(shape), SlotDecoder(shape, queries)
+        self.prior = QueryPrior(popularity, shape.dim)
+
+    def logits(
+        self,
+        events: Tensor,
+        actions: Tensor,
+        ages: Tensor,
+        repeats: Tensor,
+        interests: Tensor,
+        habits: Tensor,
+    ) -> Tensor:
+        """Logits (B, K, V) of each slot's query, from agents.hints.context.Contexts' arrays."""
+        vectors = events.to(torch.float32) * (1.0 / INT8_SCALE)
+        wishes = interests.to(torch.float32) * (1.0 / INT8_SCALE)
+        scores = self.prior(vectors, actions, ages, wishes, habits.to(torch.int32))
+        memory, bias = self.encoder(vectors, actions, ages, repeats, wishes)
+        logits: Tensor = self.decoder(memory, bias, scores)
+        return logits
+
+    def forward(
+        self,
+        events: Tensor,
+        actions: Tensor,
+        ages: Tensor,
+        repeats: Tensor,
+        interests: Tensor,
+        habits: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Queries (B, K) int32 and scores (B, K) float32, each hint's log-probability after those before it."""
+        return greedy(self.logits(events, actions, ages, repeats, interests, habits), self.hints)
+
+
+def tensors(contexts: Contexts, device: torch.device = CPU) -> dict[str, Tensor]:
+    """The arrays as the network's arguments."""
+    return {name: torch.from_numpy(values).to(device) for name, values in contexts.inputs().items()}

@@ -1,0 +1,210 @@
+"""IL-GRPO: the generator writes G lists per context, and is moved towards what was better than the group.
+
+Each step (§3.5): fresh rollouts from the current policy, rewards per hint and per list (training.rewards),
+advantages per slot (Eq 11 to 13, training.advantages), contexts that are neither hopeless nor solved, and a
+clipped policy-gradient loss with an entropy bonus (training.policy_loss). Plain GRPO differs in one setting,
+`level`. A context's reference list is what the basket held, in strict interest order; the click probability
+is the ranker's on the first place, whatever the slot: a place must not be an argument for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.advantages import difficulty_mask, list_advantages, list_scores
+from training.checkpoint import CHECKPOINT_NAME, Checkpoint, save_checkpoint
+from training.datasets.dataset import Dataset
+from training.generator import Generator, tensors
+from training.grpo_config import GrpoConfig
+from training.loop import LossOf, Plan, batch_rows, run_steps, step_noise
+from training.policy_loss import policy_loss
+from training.processes import ALONE, World, share
+from training.ranker import ClickRanker, LexiconFeatures
+from training.rewards import (
+    QueryTables,
+    query_parts,
+    query_rewards,
+    rouge_l_table,
+    sequence_parts,
+    sequence_rewards,
+)
+from training.sessions import Samples, taken
+from training.sft import trained_on
+from training.slots import list_log_probs, only_top, sampled
+from training.targets import TargetRule, target_lists
+from training.vocabulary import vocabulary_of
+
+SHOWN: Final = ("reward", "entropy", "categories")
+STRICT: Final = TargetRule(order="interest", order_noise=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What rollouts are judged by. counts: (V,), the largest 1."""
+
+    ranker: ClickRanker
+    features: LexiconFeatures
+    tables: QueryTables
+    counts: Any
+
+    @classmethod
+    def of(cls, start: Checkpoint, data: Dataset, ranker: ClickRanker) -> Judge:
+        """For a checkpoint's lexicon."""
+        vocabulary = vocabulary_of(start.lexicon, data.purchases, start.encoder())
+        encoder, size = start.encoder(), len(start.lexicon)
+        tokens = [encoder.tokens(query) for query in start.queries]
+        rouge = rouge_l_table(tokens)
+        tables = QueryTables(
+            rouge=rouge,
+            similarity=rouge,
+            lengths=torch.tensor([len(query) for query in tokens]),
+            categories=torch.from_numpy(vocabulary.categories[:size] + 1),
+        )
+        counts = np.array([count for _, count in start.lexicon], np.float32)
+        return cls(ranker.eval(), LexiconFeatures.of(start), tables, counts / counts.max())
+
+    def clicks(self, contexts: Any) -> Tensor:
+        """p̂ of every query as on the first place, (B, V)."""
+        features = torch.from_numpy(self.features.every(contexts))
+        with torch.no_grad():
+            p: Tensor = self.ranker(features, torch.zeros(features.shape[:2], dtype=torch.int32))
+        return p
+
+
+def run_grpo(
+    out: Path,
+    start: Checkpoint,
+    ranker: ClickRanker,
+    data: Dataset,
+    config: GrpoConfig = GrpoConfig(),  # noqa: B008 - frozen
+    *,
+    threads: int = 1,
+    world: World = ALONE,
+) -> Path:
+    """Go on from `start`, or with the run in `out`; returns the checkpoint, `out`/generator.pt.
+
+    Raises TrainingError.
+    """
+    samples = trained_on(data, warm_days=60 if data.about["households"] == 0 else 0)
+    network = start.network()
+    plan = Plan(
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        weight_decay=0.0,
+        schedule="constant",
+        seed=config.seed,
+        threads=threads,
+    )
+    identity = {"config": asdict(config), "data": data.about["files"], "start": digest(start.weights)}
+    identity["ranker"] = digest(ranker.state_dict())
+    loss_of = grpo_loss(network, start, samples, Judge.of(start, data, ranker), config, world)
+    name = "IL-GRPO" if config.level == "query" else "GRPO"
+    points = run_steps(out, network, loss_of, plan, name, identity=identity, world=world, shown=SHOWN)
+    run = {"method": "grpo", "config": asdict(config), "start": start.run, **points[-1]}
+    if world.writes:
+        save_checkpoint(replace(start, weights=network.state_dict(), run=run), out / CHECKPOINT_NAME)
+    return out / CHECKPOINT_NAME
+
+
+def grpo_loss(
+    network: Generator, start: Checkpoint, samples: Samples, judge: Judge, config: GrpoConfig, world: World
+) -> LossOf:
+    """The loss of step 1 …; on-policy: its lists are drawn from the network as it then is."""
+    rule = replace(STRICT, hints=start.shape.hints)
+    reference = start.network() if config.kl else None
+
+    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
+        rows = share(batch_rows(len(samples), config.batch, config.seed, step), world)
+        noise = step_noise(config.seed, step)
+        chosen = [samples.samples[row] for row in rows]
+        contexts = taken(samples.contexts, rows)
+        wanted = torch.from_numpy(target_lists(chosen, judge.counts, rule, noise)[0])
+        policy = _policy(network, contexts, config)
+        lists = _rollouts(policy.detach(), config, world, step)
+        logp, entropy = list_log_probs(policy, lists)
+        rewards = judged(lists, contexts, wanted, judge, config)
+        present = lists >= 0
+        scores = list_scores(rewards["query"], present)
+        kept = difficulty_mask(scores, *config.difficulty, config.best_query_reward)
+        advantages = list_advantages(rewards["query"], rewards["sequence"], present, config)
+        before = None
+        if reference is not None:
+            with torch.no_grad():
+                before = list_log_probs(_policy(reference, contexts, config), lists)[0]
+        loss, told = policy_loss(
+            logp, logp.detach(), advantages, entropy, present, config, step, kept=kept, reference_logp=before
+        )
+        figures = {
+            name: float(values.mean())
+            for name, values in rewards.items()
+            if name not in ("query", "sequence")
+        }
+        return loss, {
+            "reward": float(scores.mean()),
+            "sequence_reward": float(rewards["sequence"].mean()),
+            **figures,
+            "entropy": told.entropy,
+            "kept": float(kept.float().mean()),
+            "hints": float(present.sum(-1).float().mean()),
+            "categories": _categories(lists, judge.tables.categories),
+            "weight": float(max(1, told.slots)),
+        }
+
+    return loss_of
+
+
+def judged(
+    lists: Tensor, contexts: Any, wanted: Tensor, judge: Judge, config: GrpoConfig
+) -> Mapping[str, Tensor]:
+    """Rewards of rollouts: "query" (B, G, K) and "sequence" (B, G), and the parts of both by name."""
+    clicks = judge.clicks(contexts)
+    click = clicks.gather(1, lists.clamp(min=0).flatten(1)).reshape(lists.shape)
+    owned = owned_queries(contexts, clicks.shape[1]) if config.w_novelty else None
+    per_query = query_parts(lists, click, wanted, judge.tables, config, owned)
+    per_list = sequence_parts(lists, judge.tables, config, clicks)
+    return {
+        "query": query_rewards(per_query, config),
+        "sequence": sequence_rewards(per_list, config),
+        **per_query,
+        **per_list,
+    }
+
+
+def owned_queries(contexts: Any, count: int) -> Tensor:
+    """(B, V) bool: what each shopper's past holds."""
+    found = torch.zeros((len(contexts), count + 1), dtype=torch.bool)
+    return found.scatter(1, torch.from_numpy(contexts.habits[:, :, 0].astype(np.int64)), True)[:, 1:]
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """What a run says it started from."""
+    hashed = sha256()
+    for name, values in weights.items():
+        hashed.update(name.encode())
+        hashed.update(values.detach().cpu().numpy().tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def _policy(network: Generator, contexts: Any, config: GrpoConfig) -> Tensor:
+    """Logits of what is drawn from, (B, K, V)."""
+    return only_top(network.logits(**tensors(contexts)) / config.temperature, config.top_k)
+
+
+def _rollouts(policy: Tensor, config: GrpoConfig, world: World, step: int) -> Tensor:
+    draws = torch.Generator().manual_seed(hash((config.seed, step, world.rank)) % 2**63)
+    return sampled(policy, config.group, 1.0, config.top_k, draws)
+
+
+def _categories(lists: Tensor, categories: Tensor) -> float:
+    """Mean number of distinct categories in a list."""
+    ordered = torch.where(lists >= 0, categories[lists.clamp(min=0)], torch.tensor(-1)).sort(-1).values
+    changes = (ordered[..., 1:] != ordered[..., :-1]).sum(-1) + 1
+    return float((changes - (ordered[..., 0] < 0).long()).float().mean())

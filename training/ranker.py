@@ -1,0 +1,228 @@
+"""The click ranker: p̂(click | shopper, query, position), from impressions and their clicks.
+
+    p = σ( f(features) + e_position )        e_0 = 0
+
+f is a small network on agents.hints.ranking_features; e is what a position takes away whatever stands there
+(the position-based model in logits). Trained by log loss on every hint that was shown. The paper's ranker is
+a production model whose form is not given (§3.5.1); it serves as reward (r_CTR, Eq 14) and orders the
+published list, and so does ours.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+import torch.nn.functional as F  # noqa: N812 - PyTorch's own convention
+from torch import Tensor, nn
+
+from agents.hints.context import Contexts
+from agents.hints.ranking_features import RANKING_FEATURES, ranking_features
+from streams.errors import TrainingError
+from training.checkpoint import Checkpoint
+from training.datasets.dataset import Dataset
+from training.loop import LossOf, Plan, batch_rows, run_steps
+from training.network import Shape
+from training.processes import ALONE, World, share
+from training.sessions import NEXT, Samples, taken
+from training.sft import blank_checkpoint
+
+RANKER_NAME: Final = "ranker.pt"
+POSITIONS: Final = 16
+HIDDEN_UNITS: Final = 32
+CHUNK: Final = 4_096
+FEATURES: Final = len(RANKING_FEATURES)
+
+
+class ClickRanker(nn.Module):
+    """Two hidden layers; the click rate to begin with is 1 in 20."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(FEATURES, HIDDEN_UNITS)
+        self.second = nn.Linear(HIDDEN_UNITS, HIDDEN_UNITS)
+        self.last = nn.Linear(HIDDEN_UNITS, 1)
+        self.place = nn.Embedding(POSITIONS, 1)
+        nn.init.zeros_(self.place.weight)
+        nn.init.constant_(self.last.bias, -3.0)
+
+    def logits(self, features: Tensor, position: Tensor) -> Tensor:
+        """(…, F) float32 features and (…,) int positions to (…,) logits; positions from POSITIONS on count
+        as the last."""
+        place = self.place.weight - self.place.weight[:1]
+        hidden = F.relu(self.second(F.relu(self.first(features))))
+        flat = position.clamp(max=POSITIONS - 1).reshape(-1)
+        taken_away = place.index_select(0, flat).reshape(position.shape)
+        relevance: Tensor = self.last(hidden).squeeze(-1)
+        return relevance + taken_away
+
+    def forward(self, features: Tensor, position: Tensor) -> Tensor:
+        """Click probabilities, (…,)."""
+        return torch.sigmoid(self.logits(features, position))
+
+
+@dataclass(frozen=True, slots=True)
+class RankerConfig:
+    """Settings of a run. passes: over all impressions."""
+
+    seed: int = 0
+    passes: float = 4.0
+    batch: int = 1_024
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """N hints that were shown: features (N, F), position (N,), clicked (N,) 0 or 1, households (N,)."""
+
+    features: npt.NDArray[np.float32]
+    position: npt.NDArray[np.int32]
+    clicked: npt.NDArray[np.float32]
+    households: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.clicked)
+
+
+@dataclass(frozen=True, slots=True)
+class LexiconFeatures:
+    """Ranking features of contexts for the queries of a lexicon. units: (V, D); log_popularity: (V,)."""
+
+    units: npt.NDArray[np.float32]
+    log_popularity: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> LexiconFeatures:
+        """Of a checkpoint's lexicon."""
+        counts = np.array([count for _, count in checkpoint.lexicon], np.float32)
+        return cls(checkpoint.query_units(), np.log1p(counts))
+
+    def every(self, contexts: Contexts) -> npt.NDArray[np.float32]:
+        """(B, V, F): of every query."""
+        numbers = np.arange(len(self.units))
+        return ranking_features(contexts, self.units, self.log_popularity, numbers)
+
+
+def run_ranker(
+    out: Path, data: Dataset, config: RankerConfig = RankerConfig(), world: World = ALONE
+) -> Path:
+    """Train on the training span's impressions, or go on with the run in `out`; returns `out`/ranker.pt.
+
+    Raises TrainingError.
+    """
+    torch.manual_seed(config.seed)
+    shown = shown_hints(data, data.samples("train"), "train")
+    network = ClickRanker()
+    plan = Plan(
+        steps=max(1, round(config.passes * len(shown) / config.batch)),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+        threads=config.threads,
+    )
+    identity = {"config": asdict(config), "data": data.about["files"]}
+    loss_of = click_loss(network, shown, config, world)
+    run_steps(out, network, loss_of, plan, "ranker", identity=identity, world=world)
+    if world.writes:
+        save_ranker(network, out / RANKER_NAME)
+    return out / RANKER_NAME
+
+
+def click_loss(network: ClickRanker, shown: Shown, config: RankerConfig, world: World) -> LossOf:
+    """Mean log loss of a step's impressions."""
+
+    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
+        rows = share(batch_rows(len(shown), config.batch, config.seed, step), world)
+        logits = network.logits(
+            torch.from_numpy(shown.features[rows]), torch.from_numpy(shown.position[rows])
+        )
+        clicked = torch.from_numpy(shown.clicked[rows])
+        return F.binary_cross_entropy_with_logits(logits, clicked), {"weight": float(len(rows))}
+
+    return loss_of
+
+
+def shown_hints(data: Dataset, samples: Samples, part: str) -> Shown:
+    """The impressions of a part, each with the features of its shopper when the shop was opened.
+
+    An impression belongs to the next-basket sample of the same basket. Raises TrainingError without any.
+    """
+    span = getattr(data.split, part)
+    row_of = {one.basket_id: row for row, one in enumerate(samples.samples) if one.task == NEXT}
+    rows = data.impressions.filter(
+        pl.col("time_ms").is_between(span.start_ms, span.end_ms, closed="left")
+        & pl.col("basket_id").is_in(list(row_of))
+        & pl.col("number").is_not_null()
+    )
+    if not rows.height:
+        raise TrainingError(
+            f"No hint was shown in the {part} span, so there is no click to learn from.",
+            action="Take a log with hint_impression and hint_click events, or the built-in data.",
+        )
+    places = np.array([row_of[basket] for basket in rows["basket_id"].to_list()], np.int64)
+    lexicon = LexiconFeatures.of(blank_checkpoint(data, Shape()))
+    return Shown(
+        _features(samples.contexts, places, rows["number"].to_numpy().astype(np.int64), lexicon),
+        rows["position"].to_numpy().astype(np.int32),
+        rows["clicked"].to_numpy().astype(np.float32),
+        rows["household_id"].to_numpy().astype(np.int64),
+    )
+
+
+def _features(
+    contexts: Contexts,
+    places: npt.NDArray[np.int64],
+    numbers: npt.NDArray[np.int64],
+    lexicon: LexiconFeatures,
+) -> npt.NDArray[np.float32]:
+    """(N, F) of one query for each context; computed for all queries of a few contexts at a time."""
+    made = np.empty((len(places), FEATURES), np.float32)
+    order = np.argsort(places, kind="stable")
+    for start in range(0, len(order), CHUNK):
+        part = order[start : start + CHUNK]
+        contexts_here, within = np.unique(places[part], return_inverse=True)
+        queries_here, query_within = np.unique(numbers[part], return_inverse=True)
+        for low in range(0, len(contexts_here), 64):
+            inside = (within >= low) & (within < low + 64)
+            block = ranking_features(
+                taken(contexts, contexts_here[low : low + 64]),
+                lexicon.units[queries_here],
+                lexicon.log_popularity[queries_here],
+                queries_here,
+            )
+            made[part[inside]] = block[within[inside] - low, query_within[inside]]
+    return made
+
+
+def save_ranker(network: ClickRanker, path: Path) -> None:
+    """Write the weights in one step."""
+    packed = io.BytesIO()
+    torch.save({"features": list(RANKING_FEATURES), "weights": network.state_dict()}, packed)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_bytes(packed.getvalue())
+    unfinished.replace(path)
+
+
+def load_ranker(path: Path) -> ClickRanker:
+    """The ranker of a run's folder, or of its file; nothing in it is executed. Raises TrainingError."""
+    path = path / RANKER_NAME if path.is_dir() else path
+    try:
+        content: dict[str, Any] = torch.load(path, weights_only=True)
+        if content["features"] != list(RANKING_FEATURES):
+            raise ValueError("it was trained on other features")
+        network = ClickRanker()
+        network.load_state_dict(content["weights"])
+    except Exception as error:
+        raise TrainingError(
+            f"{path} is no ranker of this version: {error}.",
+            action="Train it again with `aigq train ranker`.",
+        ) from error
+    return network.eval()

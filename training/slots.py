@@ -1,0 +1,114 @@
+"""The decoder: K slots side by side on one shared context, each of which writes one query of the list.
+
+The paper writes a list as one sequence of sub-words (§3.1). Here a query is one token, whose vector begins as
+the mean of its sub-words' (as the paper does for feature tokens, §3.2.2), and a list takes one pass: the
+slots attend to each other and to the context, and slot j's distribution over the V queries is
+
+    p_j(q | earlier slots) = softmax_q( s_q + h_j · v_q ),   q not written by slots 1 to j−1
+
+with the context's score s_q (training.prior). So no query comes twice, the probability of a whole list is
+exact, and the slot is the unit that IL-GRPO rewards (Eq 11). One sequence was tried first and compared:
+docs/decisions/0010.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.network import HIDDEN, Layer, Shape, layers_of
+
+LEFT_MIN = 1e-6  # of the probability that earlier slots left over
+
+
+class SlotDecoder(nn.Module):
+    """queries: (V, D) float32, the lexicon's unit embeddings, each the mean of its sub-words'."""
+
+    def __init__(self, shape: Shape, queries: Tensor) -> None:
+        super().__init__()
+        self.slots = nn.Parameter(torch.randn(shape.hints, shape.width) * 0.02)
+        self.layers = nn.ModuleList(Layer(shape, cross=True) for _ in range(shape.decoder_layers))
+        self.norm = nn.LayerNorm(shape.width)
+        nn.init.constant_(self.norm.weight, 0.02)  # begin near the context's scores
+        self.query = nn.Parameter(queries @ torch.randn(shape.dim, shape.width) * shape.width**-0.5)
+
+    def forward(self, memory: Tensor, bias: Tensor, scores: Tensor) -> Tensor:
+        """Logits (B, K, V). memory, bias: of the context encoder; scores: (B, V)."""
+        rows = scores.shape[0]
+        x = self.slots.unsqueeze(0).expand(rows, -1, -1).reshape(-1, self.slots.shape[1])
+        for layer in layers_of(self.layers):
+            y = layer.norm(x)
+            x = x + layer.attention(y, *layer.attention.keys_values(y, rows), torch.zeros(()))
+            x = layer.feed_forward(layer.look(x, *layer.context(memory, rows), bias))
+        h = self.norm(x) @ self.query.transpose(0, 1)
+        logits: Tensor = h.reshape(rows, -1, scores.shape[1]) + scores.unsqueeze(1)
+        return logits
+
+
+def list_log_probs(logits: Tensor, lists: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of each hint given those before it, and the entropy of its choice; (B, G, K) both.
+
+    logits: (B, K, V), with -1e9 or less for what cannot be chosen. lists: (B, G, K) int64 of distinct
+    queries; after the first missing slot (-1) nothing may follow. Missing slots give 0 and 0.
+    """
+    logp = logits.log_softmax(-1)
+    present = lists >= 0
+    chosen = lists.clamp(min=0)
+    rows, groups, slots = lists.shape
+    # (B, G, K, K): what slot j (third axis) says of the query in slot i (fourth).
+    asked = chosen.reshape(rows, 1, -1).expand(-1, slots, -1)
+    said = logp.gather(2, asked).reshape(rows, slots, groups, slots).transpose(1, 2)
+    own = said.diagonal(dim1=2, dim2=3)
+    earlier = torch.ones(slots, slots, dtype=torch.bool).tril(-1) & present.unsqueeze(2)
+    gone = torch.where(earlier, said, torch.full_like(said, HIDDEN))
+    left = (1.0 - gone.exp().sum(-1)).clamp(min=LEFT_MIN)
+    # Entropy of the renormalised rest: log left − (1/left) · Σ_rest p log p.
+    whole = (logp.exp() * logp.clamp(min=HIDDEN / 2)).sum(-1).unsqueeze(1)
+    rest = whole - (gone.exp() * gone).sum(-1)
+    entropy = left.log() - rest / left
+    zero = torch.zeros(())
+    return torch.where(present, own - left.log(), zero), torch.where(present, entropy, zero)
+
+
+def greedy(logits: Tensor, hints: int) -> tuple[Tensor, Tensor]:
+    """The likeliest query of each slot after those before it: queries (B, hints) int32 and their
+    log-probabilities. Beyond K the last slot goes on. A slot with nothing left to choose gives -1.
+
+    Unrolled: this is what is exported.
+    """
+    taken = torch.zeros_like(logits[:, 0])
+    places = torch.arange(logits.shape[2])
+    queries, scores = [], []
+    for place in range(hints):
+        open_ = logits[:, min(place, logits.shape[1] - 1)] + taken
+        best, query = open_.max(-1)
+        possible = best > HIDDEN / 2
+        scores.append(torch.where(possible, best - open_.logsumexp(-1), torch.zeros_like(best)))
+        queries.append(torch.where(possible, query, torch.full_like(query, -1)).to(torch.int32))
+        taken = taken + (places == query.unsqueeze(-1)).to(torch.float32) * HIDDEN
+    return torch.stack(queries, 1), torch.stack(scores, 1)
+
+
+def sampled(
+    logits: Tensor, groups: int, temperature: float, top_k: int, generator: torch.Generator
+) -> Tensor:
+    """G lists per context from the policy, (B, G, K) int64: each slot draws from its `top_k` likeliest queries
+    at a temperature, without those that earlier slots of its list have drawn."""
+    values, places = (logits / temperature).topk(min(top_k, logits.shape[2]), dim=-1)  # (B, K, top)
+    lists = torch.full((logits.shape[0], groups, logits.shape[1]), -1, dtype=torch.int64)
+    for slot in range(logits.shape[1]):
+        draws = torch.rand(logits.shape[0], groups, values.shape[2], generator=generator)
+        noisy = values[:, None, slot] - torch.log(-torch.log(draws.clamp(1e-9, 1 - 1e-7)))
+        offered = places[:, None, slot].expand(-1, groups, -1)
+        repeated = (offered.unsqueeze(-1) == lists[:, :, None, :slot]).any(-1)
+        pick = torch.where(repeated, torch.full_like(noisy, HIDDEN), noisy).argmax(-1, keepdim=True)
+        lists[:, :, slot] = offered.gather(2, pick).squeeze(-1)
+    return lists
+
+
+def only_top(logits: Tensor, top_k: int) -> Tensor:
+    """Logits with all but the `top_k` likeliest of each slot closed: the policy that `sampled` draws from."""
+    if top_k >= logits.shape[-1]:
+        return logits
+    floor = logits.topk(top_k, dim=-1).values[..., -1:]
+    return torch.where(logits >= floor, logits, torch.full_like(logits, HIDDEN))
