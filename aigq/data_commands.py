@@ -45,8 +45,9 @@ def build(
 ) -> None:
     """Make purchases, hints with clicks, and samples for training, validation and test.
 
-    Built-in data: real purchases, simulated hints; split at November and December. A log: its own purchases
-    and hints, split 80/10/10 by time. Files that are there and up to date are kept. Needs the extra data.
+    Built-in data: real purchases, simulated searches and hints; split at November and December. A log: its
+    own purchases, searches and hints, split 80/10/10 by time. Files that are there and up to date are kept.
+    Needs the extra data.
     """
     try:
         from training.datasets.build import build_dataset
@@ -92,7 +93,7 @@ def _rows(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     source = about["source"]
     yield "source", f"{source['kind']} {source.get('name') or source.get('version')}"
     yield "seed", str(about["seed"])
-    yield "simulated", "; ".join(about["simulated"])
+    yield "simulated", "; ".join(about["simulated"]) or "nothing"
     for part, (start_ms, end_ms) in about["spans"].items():
         yield f"{part} span", f"{rfc3339(start_ms)} to {rfc3339(end_ms)}"
     for part, counts in about["counts"].items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,3 +101,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def load_run(path: Path) -> Checkpoint:
     """The checkpoint of a run's folder, or a checkpoint itself. Raises TrainingError."""
     return load_checkpoint(path / CHECKPOINT_NAME if path.is_dir() else path)
+
+
+def digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """What a run says that it started from."""
+    hashed = sha256()
+    for name, values in weights.items():
+        hashed.update(name.encode())
+        hashed.update(values.detach().cpu().numpy().tobytes())
+    return hashed.hexdigest()[:16]

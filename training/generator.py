@@ -16,13 +16,31 @@ CPU: Final = torch.device("cpu")
 
 
 class Generator(nn.Module):
-    """queries: (V, D) float32 unit embeddings of the lexicon; popularity: (V,) log-counts."""
+    """queries: (V, D) float32 unit embeddings of the lexicon; popularity: (V,) log-counts.
+
+    All of its functions take the arrays of agents.hints.context.Contexts by name.
+    """
 
     def __init__(self, shape: Shape, queries: Tensor, popularity: Tensor) -> None:
         super().__init__()
         self.hints = shape.hints
         self.encoder, self.decoder = ContextEncoder(shape), SlotDecoder(shape, queries)
         self.prior = QueryPrior(popularity, shape.dim)
+
+    def scores(
+        self,
+        events: Tensor,
+        actions: Tensor,
+        ages: Tensor,
+        repeats: Tensor,
+        interests: Tensor,
+        habits: Tensor,
+    ) -> Tensor:
+        """The prior's scores alone, (B, V)."""
+        del repeats  # the decoder's
+        past = habits.to(torch.int32)
+        scores: Tensor = self.prior(_floats(events), actions, ages, _floats(interests), past)
+        return scores
 
     def logits(
         self,
@@ -33,11 +51,9 @@ class Generator(nn.Module):
         interests: Tensor,
         habits: Tensor,
     ) -> Tensor:
-        """Logits (B, K, V) of each slot's query, from agents.hints.context.Contexts' arrays."""
-        vectors = events.to(torch.float32) * (1.0 / INT8_SCALE)
-        wishes = interests.to(torch.float32) * (1.0 / INT8_SCALE)
-        scores = self.prior(vectors, actions, ages, wishes, habits.to(torch.int32))
-        memory, bias = self.encoder(vectors, actions, ages, repeats, wishes)
+        """Logits (B, K, V) of each slot's query."""
+        scores = self.scores(events, actions, ages, repeats, interests, habits)
+        memory, bias = self.encoder(_floats(events), actions, ages, repeats, _floats(interests))
         logits: Tensor = self.decoder(memory, bias, scores)
         return logits
 
@@ -50,8 +66,12 @@ class Generator(nn.Module):
         interests: Tensor,
         habits: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Queries (B, K) int32 and scores (B, K) float32, each hint's log-probability after those before it."""
+        """Queries (B, K) int32 and each hint's log-probability after those before it, (B, K) float32."""
         return greedy(self.logits(events, actions, ages, repeats, interests, habits), self.hints)
+
+
+def _floats(vectors: Tensor) -> Tensor:
+    return vectors.to(torch.float32) * (1.0 / INT8_SCALE)
 
 
 def tensors(contexts: Contexts, device: torch.device = CPU) -> dict[str, Tensor]:

@@ -9,9 +9,8 @@ is the ranker's on the first place, whatever the slot: a place must not be an ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,15 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.hints.context import Contexts
 from training.advantages import difficulty_mask, list_advantages, list_scores
-from training.checkpoint import CHECKPOINT_NAME, Checkpoint, save_checkpoint
+from training.base import trained_on
+from training.checkpoint import CHECKPOINT_NAME, Checkpoint, digest, save_checkpoint
 from training.datasets.dataset import Dataset
 from training.generator import Generator, tensors
 from training.grpo_config import GrpoConfig
 from training.loop import LossOf, Plan, batch_rows, run_steps, step_noise
 from training.policy_loss import policy_loss
 from training.processes import ALONE, World, share
-from training.ranker import ClickRanker, LexiconFeatures
+from training.ranker import ClickRanker, LexiconFeatures, clicks_of
 from training.rewards import (
     QueryTables,
     query_parts,
@@ -36,8 +37,8 @@ from training.rewards import (
     sequence_parts,
     sequence_rewards,
 )
-from training.sessions import Samples, taken
-from training.sft import trained_on
+from training.sessions import Sample, Samples, taken
+from training.sft import two_rates
 from training.slots import list_log_probs, only_top, sampled
 from training.targets import TargetRule, target_lists
 from training.vocabulary import vocabulary_of
@@ -71,12 +72,10 @@ class Judge:
         counts = np.array([count for _, count in start.lexicon], np.float32)
         return cls(ranker.eval(), LexiconFeatures.of(start), tables, counts / counts.max())
 
-    def clicks(self, contexts: Any) -> Tensor:
-        """p̂ of every query as on the first place, (B, V)."""
-        features = torch.from_numpy(self.features.every(contexts))
-        with torch.no_grad():
-            p: Tensor = self.ranker(features, torch.zeros(features.shape[:2], dtype=torch.int32))
-        return p
+    def clicks(self, contexts: Contexts, lists: Tensor) -> Tensor:
+        """p̂ of each hint as on the first place, (B, G, K)."""
+        numbers = lists.clamp(min=0).flatten(1).numpy()
+        return clicks_of(self.ranker, self.features, contexts, numbers).reshape(lists.shape)
 
 
 def run_grpo(
@@ -99,6 +98,7 @@ def run_grpo(
         steps=config.steps,
         learning_rate=config.learning_rate,
         weight_decay=0.0,
+        betas=(0.9, 0.999),
         schedule="constant",
         seed=config.seed,
         threads=threads,
@@ -106,8 +106,11 @@ def run_grpo(
     identity = {"config": asdict(config), "data": data.about["files"], "start": digest(start.weights)}
     identity["ranker"] = digest(ranker.state_dict())
     loss_of = grpo_loss(network, start, samples, Judge.of(start, data, ranker), config, world)
+    rates = two_rates(config.decoder_rate)
     name = "IL-GRPO" if config.level == "query" else "GRPO"
-    points = run_steps(out, network, loss_of, plan, name, identity=identity, world=world, shown=SHOWN)
+    points = run_steps(
+        out, network, loss_of, plan, name, identity=identity, world=world, optimizer_of=rates, shown=SHOWN
+    )
     run = {"method": "grpo", "config": asdict(config), "start": start.run, **points[-1]}
     if world.writes:
         save_checkpoint(replace(start, weights=network.state_dict(), run=run), out / CHECKPOINT_NAME)
@@ -126,11 +129,12 @@ def grpo_loss(
         noise = step_noise(config.seed, step)
         chosen = [samples.samples[row] for row in rows]
         contexts = taken(samples.contexts, rows)
-        wanted = torch.from_numpy(target_lists(chosen, judge.counts, rule, noise)[0])
+        wanted = torch.from_numpy(target_lists(chosen, judge.counts, rule, noise).lists)
         policy = _policy(network, contexts, config)
         lists = _rollouts(policy.detach(), config, world, step)
         logp, entropy = list_log_probs(policy, lists)
-        rewards = judged(lists, contexts, wanted, judge, config)
+        bought = bought_queries(chosen, len(judge.counts)) if config.w_hit else None
+        rewards = judged(lists, contexts, wanted, judge, config, bought)
         present = lists >= 0
         scores = list_scores(rewards["query"], present)
         kept = difficulty_mask(scores, *config.difficulty, config.best_query_reward)
@@ -162,14 +166,18 @@ def grpo_loss(
 
 
 def judged(
-    lists: Tensor, contexts: Any, wanted: Tensor, judge: Judge, config: GrpoConfig
+    lists: Tensor,
+    contexts: Contexts,
+    wanted: Tensor,
+    judge: Judge,
+    config: GrpoConfig,
+    bought: Tensor | None = None,
 ) -> Mapping[str, Tensor]:
     """Rewards of rollouts: "query" (B, G, K) and "sequence" (B, G), and the parts of both by name."""
-    clicks = judge.clicks(contexts)
-    click = clicks.gather(1, lists.clamp(min=0).flatten(1)).reshape(lists.shape)
-    owned = owned_queries(contexts, clicks.shape[1]) if config.w_novelty else None
-    per_query = query_parts(lists, click, wanted, judge.tables, config, owned)
-    per_list = sequence_parts(lists, judge.tables, config, clicks)
+    click, count = judge.clicks(contexts, lists), len(judge.counts)
+    owned = owned_queries(contexts, count) if config.w_novelty else None
+    per_query = query_parts(lists, click, wanted, judge.tables, config, owned, bought)
+    per_list = sequence_parts(lists, judge.tables, config)
     return {
         "query": query_rewards(per_query, config),
         "sequence": sequence_rewards(per_list, config),
@@ -178,22 +186,21 @@ def judged(
     }
 
 
-def owned_queries(contexts: Any, count: int) -> Tensor:
+def owned_queries(contexts: Contexts, count: int) -> Tensor:
     """(B, V) bool: what each shopper's past holds."""
     found = torch.zeros((len(contexts), count + 1), dtype=torch.bool)
     return found.scatter(1, torch.from_numpy(contexts.habits[:, :, 0].astype(np.int64)), True)[:, 1:]
 
 
-def digest(weights: Mapping[str, Tensor]) -> str:
-    """What a run says it started from."""
-    hashed = sha256()
-    for name, values in weights.items():
-        hashed.update(name.encode())
-        hashed.update(values.detach().cpu().numpy().tobytes())
-    return hashed.hexdigest()[:16]
+def bought_queries(samples: Sequence[Sample], count: int) -> Tensor:
+    """(B, V) bool: what is still to come in each sample's basket."""
+    found = torch.zeros((len(samples), count), dtype=torch.bool)
+    for row, sample in enumerate(samples):
+        found[row, list(sample.items)] = True
+    return found
 
 
-def _policy(network: Generator, contexts: Any, config: GrpoConfig) -> Tensor:
+def _policy(network: Generator, contexts: Contexts, config: GrpoConfig) -> Tensor:
     """Logits of what is drawn from, (B, K, V)."""
     return only_top(network.logits(**tensors(contexts)) / config.temperature, config.top_k)
 

@@ -33,11 +33,12 @@ class GrpoConfig:
     top_k: int = 100  # queries open to each slot [P §3.5.4, ROLL]; with less than K no list can be filled
 
     # Query rewards: R_query = Σ w_m r_m [P Eq 10]; the paper gives no weight.
-    gamma: float = 2.0  # γ, scale of r_CTR [P Eq 14]; ours: p̂ = 0.5 earns β
+    gamma: float = 5.0  # γ, scale of r_CTR [P Eq 14]; ours: p̂ = 0.2 earns β
     beta: float = 1.0  # β, upper clip of r_CTR [P Eq 14]; ours: as much as ROUGE-L can give
     w_ctr: float = 1.0  # ours; "a primary component" [P §3.5.1]
     w_rouge: float = 0.3  # ours
     w_length: float = 0.1  # ours
+    w_hit: float = 0.0  # not in the paper: an option to measure
     w_novelty: float = 0.0  # not in the paper: an option to measure
     length_band: tuple[int, int] = (1, 4)  # sub-words; ours: holds every phrase of our lexicon
 
@@ -60,10 +61,11 @@ class GrpoConfig:
     kl: float = 0.0  # weight of the KL to a reference policy: none in the paper, 0 in ROLL
 
     # The run.
-    learning_rate: float = 1e-4  # ours: the 1e-6 of [P §3.5.4, ROLL] moves 30B parameters, we have a million
+    learning_rate: float = 2e-4  # ours: the 1e-6 of [P §3.5.4, ROLL] moves 30B parameters, we have a million
+    decoder_rate: float = 0.05  # of the learning rate, for all but the prior; ours
     batch: int = 64  # contexts per step [ROLL]; 64 × 8 lists are the paper's 512, if it counts lists
     updates: int = 1  # of the network per batch of rollouts [ROLL ppo_epochs]; with 1 no clip can bind
-    steps: int = 300  # ours
+    steps: int = 100  # ours
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class GrpoConfig:
     @property
     def best_query_reward(self) -> float:
         """The most that one hint can earn: what the difficulty filter scales scores with."""
-        return min(self.reward_clip, self.w_ctr * self.beta + self.w_rouge + self.w_novelty)
+        return min(self.reward_clip, self.w_ctr * self.beta + self.w_rouge + self.w_hit + self.w_novelty)
 
     def _rules(self) -> Iterator[tuple[str, bool, str]]:
         """(setting, does its value fit, what would fit); a NaN fits nowhere."""
@@ -93,10 +95,10 @@ class GrpoConfig:
         positive = ("temperature", "gamma", "beta", "eps", "learning_rate", "reward_clip", "advantage_clip")
         for name in positive:
             yield name, getattr(self, name) > 0, "a number above 0"
-        weights = ("w_ctr", "w_rouge", "w_length", "w_novelty", "w_coverage", "sequence_weight")
+        weights = ("w_ctr", "w_rouge", "w_length", "w_hit", "w_novelty", "w_coverage", "sequence_weight")
         for name in (*weights, "entropy_bonus", "kl"):
             yield name, getattr(self, name) >= 0, "0 or more"
-        yield "w_ctr", self.best_query_reward > 0, "a weight above 0, or one to w_rouge or w_novelty"
+        yield "w_ctr", self.best_query_reward > 0, "a weight above 0, or one to w_rouge, w_hit or w_novelty"
         yield "length_band", 1 <= self.length_band[0] <= self.length_band[1], "(low, high) from 1 up"
         yield "near_duplicate", 0 < self.near_duplicate <= 1, "a similarity above 0, at most 1"
         low, high = self.difficulty

@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from agents.hints.context import Contexts
 from agents.hints.ranking_features import RANKING_FEATURES, ranking_features
 from streams.errors import TrainingError
+from training.base import blank_checkpoint
 from training.checkpoint import Checkpoint
 from training.datasets.dataset import Dataset
 from training.loop import LossOf, Plan, batch_rows, run_steps
 from training.network import Shape
 from training.processes import ALONE, World, share
 from training.sessions import NEXT, Samples, taken
-from training.sft import blank_checkpoint
 
 RANKER_NAME: Final = "ranker.pt"
 POSITIONS: Final = 16
@@ -107,13 +107,24 @@ class LexiconFeatures:
 
     def every(self, contexts: Contexts) -> npt.NDArray[np.float32]:
         """(B, V, F): of every query."""
-        numbers = np.arange(len(self.units))
-        return ranking_features(contexts, self.units, self.log_popularity, numbers)
+        return self.of_queries(contexts, np.arange(len(self.units)))
+
+    def of_queries(self, contexts: Contexts, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """(B, N, F) of the queries (N,), or (B, N) when each context has its own."""
+        return ranking_features(contexts, self.units[numbers], self.log_popularity[numbers], numbers)
 
 
-def run_ranker(
-    out: Path, data: Dataset, config: RankerConfig = RankerConfig(), world: World = ALONE
-) -> Path:
+def clicks_of(
+    ranker: ClickRanker, lexicon: LexiconFeatures, contexts: Contexts, numbers: npt.NDArray[np.int64]
+) -> Tensor:
+    """p̂ (B, N) of each context's own queries (B, N), each as on the first place."""
+    features = torch.from_numpy(lexicon.of_queries(contexts, numbers))
+    with torch.no_grad():
+        p: Tensor = ranker(features, torch.zeros(features.shape[:2], dtype=torch.int32))
+    return p
+
+
+def run_ranker(out: Path, data: Dataset, config: RankerConfig = RankerConfig(), world: World = ALONE) -> Path:
     """Train on the training span's impressions, or go on with the run in `out`; returns `out`/ranker.pt.
 
     Raises TrainingError.
@@ -183,23 +194,14 @@ def _features(
     numbers: npt.NDArray[np.int64],
     lexicon: LexiconFeatures,
 ) -> npt.NDArray[np.float32]:
-    """(N, F) of one query for each context; computed for all queries of a few contexts at a time."""
-    made = np.empty((len(places), FEATURES), np.float32)
-    order = np.argsort(places, kind="stable")
-    for start in range(0, len(order), CHUNK):
-        part = order[start : start + CHUNK]
-        contexts_here, within = np.unique(places[part], return_inverse=True)
-        queries_here, query_within = np.unique(numbers[part], return_inverse=True)
-        for low in range(0, len(contexts_here), 64):
-            inside = (within >= low) & (within < low + 64)
-            block = ranking_features(
-                taken(contexts, contexts_here[low : low + 64]),
-                lexicon.units[queries_here],
-                lexicon.log_popularity[queries_here],
-                queries_here,
-            )
-            made[part[inside]] = block[within[inside] - low, query_within[inside]]
-    return made
+    """(N, F) of one query for each of N contexts, some at a time."""
+    parts = [
+        lexicon.of_queries(
+            taken(contexts, places[start : start + CHUNK]), numbers[start : start + CHUNK, None]
+        )
+        for start in range(0, len(places), CHUNK)
+    ]
+    return np.concatenate(parts)[:, 0]
 
 
 def save_ranker(network: ClickRanker, path: Path) -> None:

@@ -1,11 +1,12 @@
 """What a hint list earns, per query and per list (the paper's §3.5.1, Eq 10 and 14), as pure functions.
 
-    R_query(q_ij) = w_ctr · r_CTR + w_rouge · r_ROUGE + w_length · r_length + w_novelty · r_novelty
+    R_query(q_ij) = w_ctr · r_CTR + w_rouge · r_ROUGE + w_length · r_length
+                    + w_hit · r_hit + w_novelty · r_novelty
     R_seq(o_i)    = R_fmt + R_rep + w_coverage · R_cov            both clipped to ± reward_clip
 
 Hints are compared by position: the j-th written with the j-th of the reference list. A missing slot (-1)
 earns nothing itself (0); the list pays for it in R_fmt. Formulas other than Eq 14 and ROUGE-L, all weights,
-and the whole of novelty and coverage are ours: the paper names its rewards but does not define them.
+and the whole of hit, novelty and coverage are ours: the paper names its rewards but does not define them.
 """
 
 from __future__ import annotations
@@ -83,6 +84,15 @@ def novelty_reward(lists: Tensor, owned: Tensor) -> Tensor:
     return ((lists >= 0) & ~known).to(torch.float32)
 
 
+def hit_reward(lists: Tensor, bought: Tensor) -> Tensor:
+    """(B, G, K): 1 where the query was really bought, at whatever place, else 0. Ours.
+
+    bought: (B, V) bool.
+    """
+    rows = torch.arange(len(lists)).reshape(-1, 1, 1)
+    return ((lists >= 0) & bought[rows, lists.clamp(min=0)]).to(torch.float32)
+
+
 def format_reward(lists: Tensor) -> Tensor:
     """R_fmt (B, G): −(share of the K slots that are missing), so 0 for a whole list.
 
@@ -132,10 +142,11 @@ def query_parts(
     tables: QueryTables,
     config: GrpoConfig,
     owned: Tensor | None = None,
+    bought: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """The rewards of each hint that have a weight, by name, (B, G, K); click: (B, G, K), owned: (B, V).
+    """The rewards of each hint that have a weight, by name, (B, G, K).
 
-    Raises TrainingError when novelty has a weight but nobody said what is owned.
+    Raises TrainingError when novelty or hit has a weight, but nobody said what is owned or was bought.
     """
     parts: dict[str, Tensor] = {}
     if config.w_ctr:
@@ -144,6 +155,12 @@ def query_parts(
         parts["rouge"] = rouge_reward(lists, references, tables.rouge)
     if config.w_length:
         parts["length"] = length_reward(tables.lengths, *config.length_band)[lists.clamp(min=0)]
+    if config.w_hit:
+        if bought is None:
+            raise TrainingError(
+                "w_hit is set, but what was bought was not given.", action="Give `bought`, or set w_hit to 0."
+            )
+        parts["hit"] = hit_reward(lists, bought)
     if config.w_novelty:
         if owned is None:
             raise TrainingError(
@@ -174,6 +191,7 @@ def query_rewards(parts: Mapping[str, Tensor], config: GrpoConfig) -> Tensor:
         "ctr": config.w_ctr,
         "rouge": config.w_rouge,
         "length": config.w_length,
+        "hit": config.w_hit,
         "novelty": config.w_novelty,
     }
     return _weighted(parts, weights, config.reward_clip)

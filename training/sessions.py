@@ -80,7 +80,7 @@ class _State:
     habit: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
 
     def after(self, behaviours: list[Behaviour], encoder: TextEncoder) -> _State:
-        """The state with more behaviours, but for those that live sessions call too late; `habit` is shared."""
+        """The state with more behaviours; what is too late for a live session is left out. Shares `habit`."""
         interest, window, older = self.interest, self.window, self.older
         for behaviour in behaviours:
             if len(insert(window, behaviour)) <= place_of(window, behaviour):
@@ -103,13 +103,13 @@ class SampleMaker:
     opened: bool | None = None
     seed: int = 0
 
-    def make(self, purchases: pl.DataFrame) -> Samples:
+    def make(self, purchases: pl.DataFrame, behaviours: pl.DataFrame | None = None) -> Samples:
         """Samples of all households and their arrays, in order of household, basket time, task."""
         samples: list[Sample] = []
         parts: list[Contexts] = []
         waiting: list[HintRequest] = []
         index = QueryIndex(list(self.number))
-        for sample, request in self.pairs(purchases):
+        for sample, request in self.pairs(purchases, behaviours):
             samples.append(sample)
             waiting.append(request)
             if len(waiting) == CHUNK:
@@ -226,15 +226,9 @@ class SampleMaker:
 
 
 def joined(parts: list[Contexts]) -> Contexts:
-    """Contexts one after the other."""
-    return Contexts(
-        np.concatenate([part.events for part in parts]),
-        np.concatenate([part.actions for part in parts]),
-        np.concatenate([part.ages for part in parts]),
-        np.concatenate([part.repeats for part in parts]),
-        np.concatenate([part.interests for part in parts]),
-        np.concatenate([part.habits for part in parts]),
-    )
+    """Contexts one after the other; at least one."""
+    arrays = [part.inputs() for part in parts]
+    return Contexts(**{name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]})
 
 
 def taken(contexts: Contexts, rows: npt.NDArray[np.int64]) -> Contexts:

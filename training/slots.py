@@ -92,8 +92,11 @@ def greedy(logits: Tensor, hints: int) -> tuple[Tensor, Tensor]:
 def sampled(
     logits: Tensor, groups: int, temperature: float, top_k: int, generator: torch.Generator
 ) -> Tensor:
-    """G lists per context from the policy, (B, G, K) int64: each slot draws from its `top_k` likeliest queries
-    at a temperature, without those that earlier slots of its list have drawn."""
+    """G lists per context from the policy, (B, G, K) int64.
+
+    Each slot draws from its `top_k` likeliest queries at a temperature, without those that earlier slots of
+    its list have drawn.
+    """
     values, places = (logits / temperature).topk(min(top_k, logits.shape[2]), dim=-1)  # (B, K, top)
     lists = torch.full((logits.shape[0], groups, logits.shape[1]), -1, dtype=torch.int64)
     for slot in range(logits.shape[1]):

@@ -39,10 +39,12 @@ def ranking_features(contexts: Contexts, units: Float32, log_popularity: Float32
     """(B, N, F) float32 of N queries for each of B contexts.
 
     units: (N, D) embeddings. log_popularity: (N,), log(1 + count). numbers: (N,) in the lexicon that the
-    contexts were made with, -1 for a query that it lacks.
+    contexts were made with, -1 for a query that it lacks. Each context may have N queries of its own: then
+    all three have B in front.
     """
-    interests = to_unit(contexts.interests) @ units.T  # (B, 2, N)
-    window = np.maximum(to_unit(contexts.events) @ units.T, 0.0)  # (B, L, N)
+    across = np.swapaxes(units, -1, -2)
+    interests = to_unit(contexts.interests) @ across  # (B, 2, N)
+    window = np.maximum(to_unit(contexts.events) @ across, 0.0)  # (B, L, N)
     now = ((contexts.ages > 0) & (contexts.ages <= VISIT_AGE)).astype(np.float32)
     counts, ages = _past(contexts, numbers)
     habit_counts = np.exp2(contexts.habits[:, :, 1] / np.float32(COUNT_STEPS)) - 1.0
@@ -81,7 +83,8 @@ def _past(contexts: Contexts, numbers: Int64) -> tuple[Float32, Float32]:
     found[0, rows, places] = contexts.habits[:, :, 1] / COUNT_STEPS
     found[1, rows, places] = contexts.habits[:, :, 2] / AGE_STEPS
     found[:, :, 0] = 0.0  # padding, and queries without a number
-    return found[0][:, numbers + 1], found[1][:, numbers + 1]
+    columns = np.broadcast_to(numbers + 1, (len(contexts), numbers.shape[-1]))
+    return found[0][rows, columns], found[1][rows, columns]
 
 
 def _quiet(contexts: Contexts) -> Float32:

@@ -1,4 +1,4 @@
-"""The shared loop on a toy: what it learns, what it keeps on disk, and when it stops."""
+"""The shared loop on a toy: what it learns, at which rate, and when it stops."""
 
 from __future__ import annotations
 
@@ -16,68 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from streams.errors import TrainingError
-from training.loop import (
-    CURVE_NAME,
-    STATE_NAME,
-    LossOf,
-    Plan,
-    batch_rows,
-    device_of,
-    rate_share,
-    run_steps,
-    step_noise,
-)
-
-PLAN = Plan(steps=40, learning_rate=0.05, save_every=10, seed=3)
-TRUTH = torch.tensor([[1.0, -2.0, 0.5]])
-
-
-def toy() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 1))
-
-
-def toy_loss(network: nn.Module) -> LossOf:
-    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
-        inputs = torch.from_numpy(step_noise(3, step).normal(size=(16, 3)).astype(np.float32))
-        errors = network(inputs) - (inputs * TRUTH).sum(1, keepdim=True)
-        return errors.square().mean(), {"bias": float(errors.detach().mean())}
-
-    return loss_of
-
-
-def trained(folder: Path, plan: Plan = PLAN, spoil: Callable[[int], None] | None = None) -> list[Tensor]:
-    """The weights after a run in which `spoil` may act before each step."""
-    network = toy()
-    plain = toy_loss(network)
-
-    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
-        if spoil is not None:
-            spoil(step)
-        return plain(step)
-
-    run_steps(folder, network, loss_of, plan, "toy")
-    return list(network.state_dict().values())
-
-
-def at_step(number: int, act: Callable[[], object]) -> Callable[[int], None]:
-    def spoil(step: int) -> None:
-        if step == number:
-            act()
-
-    return spoil
-
-
-def steps_of(folder: Path) -> list[int]:
-    return [json.loads(line)["step"] for line in (folder / CURVE_NAME).read_text().splitlines()]
-
-
-def state_step(folder: Path) -> int:
-    return int(torch.load(folder / STATE_NAME, weights_only=True)["step"])
-
-
-def same(first: list[Tensor], second: list[Tensor]) -> bool:
-    return all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+from tests.toy_training import PLAN, at_step, same, state_step, steps_of, toy, toy_loss, trained
+from training.loop import Plan, batch_rows, device_of, rate_share, run_steps, step_noise
+from training.run_state import CURVE_NAME
 
 
 def test_the_loss_goes_down_and_every_step_is_on_the_curve(tmp_path: Path) -> None:
@@ -89,12 +30,6 @@ def test_the_loss_goes_down_and_every_step_is_on_the_curve(tmp_path: Path) -> No
     assert steps_of(tmp_path) == list(range(1, 151)) == [point["step"] for point in points]
     assert points[0].keys() == {"step", "loss", "bias", "norm", "seconds"}
     assert [json.loads(line) for line in (tmp_path / CURVE_NAME).read_text().splitlines()] == points
-
-
-def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
-    first = trained(tmp_path)
-    again = trained(tmp_path, spoil=lambda step: pytest.fail(f"step {step} ran again"))
-    assert same(first, again)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -129,19 +64,6 @@ def test_another_thread_can_train_but_hears_no_signals(tmp_path: Path) -> None:
     assert same(done[0], trained(tmp_path / "main"))
 
 
-def test_what_fails_after_a_state_leaves_a_curve_with_each_step_once(tmp_path: Path) -> None:
-    def fail() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        trained(tmp_path, spoil=at_step(17, fail))
-    assert steps_of(tmp_path) == list(range(1, 17))
-    with (tmp_path / CURVE_NAME).open("a") as curve:
-        curve.write('{"step": 17, "lo')  # as a kill leaves it
-    trained(tmp_path)
-    assert steps_of(tmp_path) == list(range(1, 41))
-
-
 @pytest.mark.parametrize(("number", "kept"), [(25, "state of step 20"), (5, "No state was written")])
 def test_a_loss_that_is_no_number_stops_and_the_last_state_stays(
     tmp_path: Path, number: int, kept: str
@@ -173,65 +95,12 @@ def test_a_gradient_that_is_no_number_changes_no_weight(tmp_path: Path) -> None:
     assert network.weight.item() == 0.0
 
 
-def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
-    network = nn.Linear(1, 1, bias=False)
-    plan = Plan(steps=1, learning_rate=1e30, clip_norm=math.inf)
-    with pytest.raises(TrainingError, match="weight 'weight' is -inf at step 1"):
-        run_steps(
-            tmp_path, network, lambda _: (network.weight.sum() * 1e30, {}), plan, "toy",
-            optimizer_of=lambda network, plan: torch.optim.SGD(network.parameters(), plan.learning_rate),
-        )  # fmt: skip
-    assert not (tmp_path / STATE_NAME).exists()
-
-
 @pytest.mark.parametrize("greed", [lambda: torch.empty(1 << 50), lambda: bytearray(1 << 60)])
 def test_no_memory_stops_and_the_last_state_goes_on(tmp_path: Path, greed: Callable[[], object]) -> None:
     with pytest.raises(TrainingError, match=r"Memory ran out at step 33\. The state of step 30") as stopped:
         trained(tmp_path / "broken", spoil=at_step(33, greed))
     assert "smaller batch" in stopped.value.action
     assert same(trained(tmp_path / "broken"), trained(tmp_path / "whole"))
-
-
-def test_a_state_of_other_settings_is_refused_and_left(tmp_path: Path) -> None:
-    trained(tmp_path)
-    content = (tmp_path / STATE_NAME).read_bytes()
-    with pytest.raises(
-        TrainingError, match=r"learning_rate was 0\.05, is 0\.01; seed was 3, is 4"
-    ) as refused:
-        trained(tmp_path, replace(PLAN, learning_rate=0.01, seed=4))
-    assert "new folder" in refused.value.action
-    network = toy()
-    with pytest.raises(TrainingError, match='data was unset, is "2017"'):
-        run_steps(tmp_path, network, toy_loss(network), PLAN, "toy", identity={"data": "2017"})
-    other = nn.Linear(3, 1)
-    with pytest.raises(TrainingError, match="tensors of the network was"):
-        run_steps(tmp_path, other, toy_loss(other), PLAN, "toy")
-    assert (tmp_path / STATE_NAME).read_bytes() == content
-
-
-def test_how_often_it_saves_is_no_other_run(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="stopped"):
-        trained(tmp_path / "broken", spoil=at_step(17, lambda: signal.raise_signal(signal.SIGTERM)))
-    assert same(trained(tmp_path / "broken", replace(PLAN, save_every=3)), trained(tmp_path / "whole"))
-
-
-def test_a_damaged_state_is_refused_and_left(tmp_path: Path) -> None:
-    (tmp_path / STATE_NAME).write_bytes(b"half a state")
-    with pytest.raises(TrainingError, match="is no state of this version"):
-        trained(tmp_path)
-    assert (tmp_path / STATE_NAME).read_bytes() == b"half a state"
-
-
-def test_a_disk_that_refuses_leaves_the_last_state_whole(tmp_path: Path) -> None:
-    unfinished = tmp_path / (STATE_NAME + ".part")
-    with pytest.raises(TrainingError, match=r"cannot be read or written.*The state of step 20"):
-        trained(tmp_path, spoil=at_step(25, unfinished.mkdir))
-    assert state_step(tmp_path) == 20
-    unfinished.rmdir()
-    unfinished.write_bytes(b"half a state")  # as a kill while saving leaves it
-    trained(tmp_path)
-    assert state_step(tmp_path) == 40
-    assert not unfinished.exists()
 
 
 def test_one_cycle_is_that_of_pytorch() -> None:

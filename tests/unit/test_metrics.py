@@ -1,4 +1,4 @@
-"""What a list is worth: every figure worked by hand, and held against a plain formula."""
+"""What a list is worth: hits and their places worked by hand, and all figures held against plain formulas."""
 
 from __future__ import annotations
 
@@ -6,76 +6,35 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.errors import TrainingError
 from streams.hint_request import Int8, to_int8
-from training.evaluation.cases import Cases
+from tests.small_vocabulary import cases_with, plane_vocabulary, purchases_of
 from training.evaluation.metrics import (
-    OVER_ALL,
     PER_CASE,
     Hits,
-    category_hit_rate,
     hit_rate,
-    intra_list_diversity,
     mrr,
     ndcg,
-    novelty,
-    numbered,
-    over_all,
     per_case,
     query_hit_rate,
     recall,
-    semantic_similarity,
-    unique_categories,
 )
 from training.next_basket import recall_at_10
 from training.vocabulary import Vocabulary, vocabulary_of
 
-LEXICON = [("milk", 8), ("soap", 4), ("yogurt", 2), ("beer", 2)]  # shares 1/2, 1/4, 1/8, 1/8
-CATEGORY = {"milk": "dairy", "yogurt": "dairy", "soap": "household", "beer": "drinks", "caviar": "fish"}
-UNIT = {
-    "milk": (1.0, 0.0),
-    "yogurt": (0.6, 0.8),
-    "soap": (0.0, 1.0),
-    "beer": (-1.0, 0.0),
-    "caviar": (0.8, 0.6),
-}
 NAN = float("nan")
-
-
-class Plane:
-    """A text encoder of two dimensions; a text that it does not know is zeros."""
-
-    name = "plane"
-    dim = 2
-
-    def embed(self, text: str) -> Int8:
-        return to_int8(np.array(UNIT.get(text, (0.0, 0.0)), np.float32))
-
-
-def purchases_of(rows: Sequence[tuple[str, str]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=["phrase", "category_phrase"], orient="row")
 
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Vocabulary:
-    return vocabulary_of(LEXICON, purchases_of(list(CATEGORY.items())), Plane())
+    return plane_vocabulary()
 
 
 def hits_of(queries: Sequence[str], truth: set[str]) -> Hits:
     return Hits.of([queries], [truth])
-
-
-def cases_with(truths: list[set[str]], new: list[set[str]]) -> Cases:
-    count = len(truths)
-    zeros, none = np.zeros(count, np.int64), [frozenset[str]()] * count
-    frozen = [frozenset(truth) for truth in truths]
-    frozen_new = [frozenset(truth) for truth in new]
-    return Cases("next_basket", np.arange(count), zeros, zeros, zeros, none, frozen, none, frozen_new, zeros)
 
 
 def near(values: object) -> object:
@@ -136,92 +95,6 @@ def test_one_list_per_case_is_wanted() -> None:
         Hits.of([["milk"]], [{"milk"}, {"milk"}])
 
 
-def test_a_phrase_belongs_to_the_category_it_is_bought_in_most() -> None:
-    rows = [("tea", "z"), ("tea", "a"), ("tea", "z"), ("milk", "b"), ("milk", "a"), ("caviar", "z")]
-    made = vocabulary_of([("milk", 2), ("tea", 1)], purchases_of(rows), Plane())
-    assert made.number == {"milk": 0, "tea": 1, "caviar": 2}
-    assert made.lexicon_size == 2
-    assert made.categories.tolist() == [0, 1, 1]  # a, z, z
-    assert made.counts.tolist() == [2, 1, 1]
-
-
-def test_units_have_length_one_and_a_text_without_words_none(vocabulary: Vocabulary) -> None:
-    assert np.linalg.norm(vocabulary.units, axis=1) == pytest.approx(np.ones(5))
-    assert vocabulary.cosines[0] == near([1.0, 0.0, 0.6, -1.0, 0.8])
-    wordless = vocabulary_of([("?", 1)], purchases_of([("?", "x")]), Plane())
-    assert wordless.units.tolist() == [[0.0, 0.0]]
-
-
-@pytest.mark.parametrize("lexicon", [[], [("milk", 0)], [("milk", 2), ("milk", 1)]])
-def test_a_lexicon_that_makes_no_sense_is_refused(lexicon: list[tuple[str, int]]) -> None:
-    with pytest.raises(TrainingError, match="lexicon"):
-        vocabulary_of(lexicon, purchases_of([("milk", "dairy")]), Plane())
-
-
-def test_a_text_that_nobody_knows_is_an_error(vocabulary: Vocabulary) -> None:
-    with pytest.raises(TrainingError, match="'unicorn' is in neither"):
-        numbered([["milk", "unicorn"]], vocabulary)
-    with pytest.raises(TrainingError, match="'unicorn' is in neither"):
-        semantic_similarity(numbered([["milk"]], vocabulary), [{"unicorn"}], vocabulary)
-
-
-def test_lists_are_numbered_to_their_thirtieth_query(vocabulary: Vocabulary) -> None:
-    numbers = numbered([["soap", "caviar"], [], ["milk"] * 31], vocabulary)
-    assert numbers.shape == (3, 30)
-    assert numbers[0].tolist() == [1, 4] + [-1] * 28
-    assert set(numbers[1]) == {-1}
-    assert set(numbers[2]) == {0}
-
-
-def test_categories_that_the_lists_meet(vocabulary: Vocabulary) -> None:
-    lists = [["yogurt", "beer"], ["yogurt", "beer"], [], ["milk"]]
-    truths = [{"milk", "yogurt", "soap"}, {"caviar", "beer"}, {"milk"}, set[str]()]
-    numbers = numbered(lists, vocabulary)
-    assert category_hit_rate(numbers, truths, vocabulary) == near([0.5, 0.5, 0.0, NAN])
-    assert unique_categories(numbers, vocabulary).tolist() == [2, 2, 0, 1]
-
-
-def test_a_phrase_without_a_category_meets_none() -> None:
-    made = vocabulary_of([("milk", 1), ("soap", 1)], purchases_of([("milk", "dairy")]), Plane())
-    numbers = numbered([["soap"], ["soap", "milk"]], made)
-    assert unique_categories(numbers, made).tolist() == [0, 1]
-    assert category_hit_rate(numbers, [{"soap"}, {"soap", "milk"}], made) == near([NAN, 1.0])
-
-
-def test_similarity_takes_the_nearest_query_of_each_phrase(vocabulary: Vocabulary) -> None:
-    lists = [["milk", "soap"], ["beer"], [], ["milk"]]
-    truths = [{"yogurt", "beer"}, {"milk"}, {"milk"}, set[str]()]
-    # yogurt: soap at 0.8; beer: soap at 0, milk at -1.
-    expected = [(0.8 + 0.0) / 2, -1.0, 0.0, NAN]
-    assert semantic_similarity(numbered(lists, vocabulary), truths, vocabulary) == near(expected)
-
-
-def test_diversity_is_one_minus_the_mean_cosine_of_two_queries(vocabulary: Vocabulary) -> None:
-    numbers = numbered([["milk", "soap", "yogurt"], ["milk", "beer"], ["milk"], []], vocabulary)
-    expected = [1 - (0.0 + 0.6 + 0.8) / 3, 2.0, NAN, NAN]
-    assert intra_list_diversity(numbers, vocabulary) == near(expected)
-
-
-def test_novelty_counts_bits_of_popularity(vocabulary: Vocabulary) -> None:
-    numbers = numbered([["milk"], ["milk", "soap", "beer"], [], ["caviar"]], vocabulary)
-    assert novelty(numbers, vocabulary) == near([1.0, 2.0, NAN, 4.0])
-
-
-def test_coverage_and_gini_count_what_the_first_ten_show(vocabulary: Vocabulary) -> None:
-    even = over_all([["milk", "soap"], ["yogurt", "beer"]], vocabulary)
-    assert even == {"coverage@10": 1.0, "gini@10": 0.0}
-    one = over_all([["milk", "caviar"], ["milk"]], vocabulary)
-    assert one == {"coverage@10": 0.25, "gini@10": pytest.approx(0.75)}
-    # Shown 1, 2, 0, 0: (-3*0 - 1*0 + 1*1 + 3*2) / (4 * 3)
-    assert over_all([["milk", "soap"], ["soap"]], vocabulary)["gini@10"] == pytest.approx(7 / 12)
-    late = over_all([["milk"] * 10 + ["beer"]], vocabulary)
-    assert late["coverage@10"] == 0.25
-    nothing = over_all([[]], vocabulary)
-    assert nothing["coverage@10"] == 0.0
-    assert math.isnan(nothing["gini@10"])
-    assert tuple(even) == OVER_ALL
-
-
 def test_all_figures_come_by_name_and_newness_looks_at_the_novel_lists(vocabulary: Vocabulary) -> None:
     cases = cases_with([{"milk", "beer"}, {"soap"}], [{"beer"}, set()])
     figures = per_case([["milk"], ["milk"]], [["beer"], ["soap"]], cases, vocabulary)
@@ -240,6 +113,8 @@ def test_no_cases_give_no_figures(vocabulary: Vocabulary) -> None:
 
 
 WORDS = [f"w{n}" for n in range(40)]
+
+
 lists_and_truths = st.lists(
     st.tuples(
         st.lists(st.sampled_from(WORDS), max_size=35, unique=True),

@@ -1,16 +1,23 @@
 """Training samples: a household's state as live sessions keep it, and nothing from the future."""
 
+from __future__ import annotations
+
 import numpy as np
 import polars as pl
 import pytest
 
+from agents.hints.context import COUNT_STEPS, QueryIndex, context_arrays
+from agents.session.habit import NO_HABIT, with_behaviour
 from agents.session.interest import ACTION_CODES, Interest
+from agents.session.state import SessionState
 from agents.session.step import Rules, apply_event
+from agents.session.window import WINDOW_LIMIT
 from streams.hint_request import HintRequest, Int8
 from streams.records import Action, BehaviorEvent, Source
+from training.baskets import household_baskets
 from training.datasets.complete_journey import Span
 from training.datasets.events import events_of
-from training.sessions import NEXT, REST, Sample, SampleMaker
+from training.sessions import NEXT, REST, Sample, SampleMaker, joined, taken
 
 DAY_MS = 86_400_000
 START_MS = 1_500_000_000_000
@@ -33,15 +40,19 @@ class Letters:
 @pytest.fixture(scope="module")
 def purchases() -> pl.DataFrame:
     """Household 1: three baskets a week apart, then one of half a year later; household 2: one basket."""
-    baskets = [
+    return purchases_of(
         (1, 11, 0, ["milk", "eggs", "beer", "soap", "bread"]),
         (1, 12, 7, ["milk", "tea"]),
         (1, 13, 14, ["milk", "eggs", "beer", "soap", "tea"]),
         (1, 14, 200, ["milk"]),
         (2, 21, 3, ["soap"]),
-    ]
+    )
+
+
+def purchases_of(*baskets: tuple[int, int, float, list[str]]) -> pl.DataFrame:
+    """Baskets of (household, basket, day, phrases)."""
     rows = [
-        (household, basket, START_MS + day * DAY_MS, f"T/{phrase}", phrase, "things", 1, 1.0)
+        (household, basket, START_MS + int(day * DAY_MS), f"T/{phrase}", phrase, "things", 1, 1.0)
         for household, basket, day, phrases in baskets
         for phrase in phrases
     ]
@@ -66,19 +77,55 @@ def pairs(purchases: pl.DataFrame, **changes: object) -> list[tuple[Sample, Hint
 
 
 def test_the_state_is_the_one_that_live_sessions_reach(purchases: pl.DataFrame) -> None:
-    last = pairs(purchases, tasks=(NEXT,), opened=False)[2][1]
-    state = None
-    events = events_of(purchases.filter(pl.col("household_id") == 1), seed=0)
+    assert_as_live(purchases.filter(pl.col("household_id") == 1), 2)
+
+
+def test_what_has_left_the_window_is_in_the_requests_habit_as_in_live_sessions() -> None:
+    things = [f"thing {number}" for number in range(20)]
+    weekly = purchases_of(*((1, 10 + week, 7 * week, [*things[week:], "milk"]) for week in range(6)))
+    request = assert_as_live(weekly, 5)
+    ((_, baskets),) = household_baskets(weekly, 0)
+    past = [one for basket in baskets[:5] for one in (*basket.searches, *basket.purchases)]
+    expected = NO_HABIT
+    for behaviour in set(past) - set(request.behaviours):
+        expected = with_behaviour(expected, behaviour)
+    assert len(request.behaviours) == WINDOW_LIMIT
+    assert request.habit["text"].tolist() == expected["text"].tolist()
+    assert request.habit["count"] == pytest.approx(expected["count"], rel=1e-6)
+
+
+def test_what_comes_too_late_for_a_live_session_is_left_out_here_too() -> None:
+    """The searches before a basket, when the one before it was long and of the same minute."""
+    long = [f"thing {number}" for number in range(60)]
+    others = [f"other {number}" for number in range(30)]
+    at_once = purchases_of((1, 11, 0, long), (1, 12, 60_000 / DAY_MS, others), (1, 13, 1, ["milk"]))
+    (_, baskets) = next(household_baskets(at_once, 0))
+    assert baskets[1].searches[0].at_ms < baskets[0].purchases[-WINDOW_LIMIT].at_ms
+    assert_as_live(at_once, 2, by_basket=True)
+
+
+def assert_as_live(purchases: pl.DataFrame, row: int, *, by_basket: bool = False) -> HintRequest:
+    """The request of a household's NEXT sample is what its session would have sent after the older events,
+    in order of time or basket by basket."""
+    sample, request = pairs(purchases, tasks=(NEXT,), opened=False, honest=True)[row]
+    events = list(events_of(purchases, seed=0))
+    if by_basket:
+        events.sort(key=lambda event: (event["session_id"], event["timestamp"]))
+    state: SessionState | None = None
     for offset, event in enumerate(events):
-        if event["session_id"] in ("11", "12"):
+        if int(event["session_id"]) < sample.basket_id:
             step = apply_event(
                 state, BehaviorEvent.model_validate(event), Source("t", 0, offset), Rules(Letters(), "b")
             )
             state = step.state or state
     assert state is not None
-    assert last.behaviours == state.window
-    assert last.version.as_of_ms == state.interest.at_ms
-    assert np.abs(last.interests.astype(int) - state.interest.unit().astype(int)).max() <= 1
+    assert request.behaviours == state.window
+    assert request.version.as_of_ms == state.interest.at_ms
+    assert np.abs(request.interests.astype(int) - state.interest.unit().astype(int)).max() <= 1
+    assert request.habit["text"].tolist() == state.habit["text"].tolist()
+    assert request.habit["last_s"].tolist() == state.habit["last_s"].tolist()
+    assert request.habit["count"] == pytest.approx(state.habit["count"], rel=1e-6)
+    return request
 
 
 def test_the_next_basket_is_asked_for_before_its_own_events(purchases: pl.DataFrame) -> None:
@@ -112,13 +159,49 @@ def test_honest_samples_never_see_the_baskets_own_searches(purchases: pl.DataFra
             assert all(behaviour.action != search for behaviour in own)
 
 
-def test_habit_counts_older_baskets_only_and_later_ones_follow(purchases: pl.DataFrame) -> None:
+def test_a_sample_names_its_basket(purchases: pl.DataFrame) -> None:
+    named = [
+        (sample.household_id, sample.basket_id, sample.task) for sample, _ in pairs(purchases, honest=True)
+    ]
+    assert named == [(1, 11, NEXT), (1, 11, REST), (1, 12, NEXT), (1, 13, NEXT), (1, 13, REST), (2, 21, NEXT)]
+
+
+def test_habit_counts_older_baskets_only(purchases: pl.DataFrame) -> None:
     third = pairs(purchases, tasks=(NEXT,))[2][0]
     weights = dict(zip((PHRASES[item] for item in third.items), third.habit, strict=True))
     assert weights["milk"] == pytest.approx(2 ** (-14 / 90) + 2 ** (-7 / 90), rel=1e-4)
     assert weights["tea"] == pytest.approx(2 ** (-7 / 90), rel=1e-4)
-    second = pairs(purchases, tasks=(NEXT,))[1][0]
-    assert [PHRASES[item] for item in second.later] == ["eggs", "beer", "soap"]
+    first, second = (pairs(purchases, tasks=(NEXT,))[row][0] for row in (0, 1))
+    assert first.habit == (0.0,) * 5
+    assert dict(zip(second.items, second.habit, strict=True))[PHRASES.index("tea")] == 0.0
+
+
+def test_arrays_hold_the_past_by_number_from_window_and_habit_together(purchases: pl.DataFrame) -> None:
+    made = pairs(purchases, honest=True, opened=True)
+    numbers = {phrase: number for number, phrase in enumerate(PHRASES)}
+    samples = SampleMaker(Letters(), numbers, SPAN, honest=True, opened=True).make(purchases)
+    assert samples.samples == [sample for sample, _ in made]
+    whole = context_arrays([request for _, request in made], QueryIndex(PHRASES))
+    for name, array in samples.contexts.inputs().items():
+        assert np.array_equal(array, whole.inputs()[name]), name
+    second = samples.contexts.habits[2]  # the week after milk, eggs, beer, soap and bread
+    assert {PHRASES[number - 1] for number in second[:, 0] if number} == set(PHRASES) - {"tea"}
+    # Each was bought once a week ago, and at most searched for, which counts a quarter.
+    low, high = (np.rint(COUNT_STEPS * np.log2(1 + count * 2 ** (-7 / 60))) for count in (1, 1.25))
+    assert all(low <= code <= high for code in second[:5, 1])
+
+
+def test_rows_are_taken_and_put_together_with_all_their_arrays(purchases: pl.DataFrame) -> None:
+    numbers = {phrase: number for number, phrase in enumerate(PHRASES)}
+    samples = SampleMaker(Letters(), numbers, SPAN, honest=True).make(purchases)
+    order = np.array([3, 0, 0])
+    some = samples.at(order)
+    assert some.samples == [samples.samples[row] for row in order]
+    again = joined([taken(samples.contexts, order[:1]), taken(samples.contexts, order[1:])])
+    for name, array in some.contexts.inputs().items():
+        assert array.dtype == samples.contexts.inputs()[name].dtype
+        assert np.array_equal(array, samples.contexts.inputs()[name][order])
+        assert np.array_equal(array, again.inputs()[name])
 
 
 def test_baskets_of_the_same_second_are_no_history_of_each_other(purchases: pl.DataFrame) -> None:

@@ -2,8 +2,8 @@
 
 A file is written in one step, and left alone by a later build as long as it and what it was made from (data,
 options, version of the code) are the same: an interrupted build goes on where it stopped.
-Impressions of The Complete Journey are simulated, a log's are its own. In both, SampleMaker simulates
-searches and the order within a basket; `simulated` in dataset.json says so.
+Impressions of The Complete Journey are simulated, so are searches and the order within a basket; a log's are
+its own. `simulated` in dataset.json says so.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ import polars as pl
 from agents.hints.bundle import format_lexicon, parse_lexicon
 from agents.hints.encoder import SubwordEncoder
 from agents.hints.manifest import CODE_VERSION, LEXICON, TABLE, TOKENIZER
+from agents.session.interest import ACTION_CODES
 from streams.errors import DatasetError
+from streams.records import Action
 from training.datasets.complete_journey import Span, load_phrases, load_purchases
 from training.datasets.dataset import (
     ABOUT,
+    BEHAVIOURS,
     FORMAT,
     IMPRESSIONS,
     PURCHASES,
@@ -65,7 +68,7 @@ class _Build:
             "source": config.source(),
             "seed": config.seed,
             "households": config.households,
-            "simulated": list(SIMULATED[:2] if config.log else SIMULATED),
+            "simulated": [] if config.log else list(SIMULATED),
             "interface": config.interface(),
             "spans": {},
             "files": previous.get("files", {}),
@@ -75,7 +78,8 @@ class _Build:
     def run(self) -> Dataset:
         """Part after part."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._part([PURCHASES], [self.about["source"], self.config.households], self._purchases)
+        bought = [PURCHASES, BEHAVIOURS] if self.config.log else [PURCHASES]
+        self._part(bought, [self.about["source"], self.config.households], self._purchases)
         purchases = pl.read_parquet(self.folder / PURCHASES)
         split = split_of(purchases, self.config)
         spans = self.about["spans"] = {part: list(span) for part, span in zip(PARTS, split, strict=True)}
@@ -85,6 +89,7 @@ class _Build:
         inputs += [*(self._hash(name) for name in (LEXICON, TOKENIZER, TABLE)), self.config.seed]
         shown_by = [self.about["source"], self.about["interface"]]
         self._part([IMPRESSIONS], [*inputs, *shown_by], partial(self._impressions, purchases, split))
+        inputs += [self._hash(name) for name in bought[1:]]
         for part, span in zip(PARTS, split, strict=True):
             self._part([samples_name(part)], inputs, partial(self._samples, part, span, purchases))
         self._save(complete=True)
@@ -123,12 +128,16 @@ class _Build:
     def _purchases(self) -> dict[str, Any]:
         purchases = load_purchases() if self._log is None else self._log.purchases
         purchases = _first_households(purchases, self.config.households)
-        with replaced(self.folder / PURCHASES) as unfinished:
-            purchases.write_parquet(unfinished)
-        counts = {"rows": purchases.height}
+        self._write(PURCHASES, purchases)
+        counts: dict[str, Any] = {"rows": purchases.height}
         for name, column in (("baskets", "basket_id"), ("households", "household_id"), ("phrases", "phrase")):
             counts[name] = purchases[column].n_unique()
-        return counts | ({} if self._log is None else {"log": self._log.use.as_dict()})
+        if self._log is not None:
+            behaviours = self._log.behaviours.filter(_who_buys(purchases))
+            self._write(BEHAVIOURS, behaviours)
+            counts["searches"] = behaviours.filter(pl.col("action") == ACTION_CODES[Action.SEARCH]).height
+            counts["log"] = self._log.use.as_dict()
+        return counts
 
     def _words(self, purchases: pl.DataFrame) -> dict[str, Any]:
         _check_enough(purchases)
@@ -150,11 +159,8 @@ class _Build:
         if self._log is None:
             shown = self._simulated(purchases, Span(split.train.start_ms, split.test.end_ms))
         else:
-            chosen = purchases["household_id"].unique().to_list()
-            logged = self._log.impressions.filter(pl.col("household_id").is_in(chosen))
-            shown = _numbered(logged, list(self._numbers()))
-        with replaced(self.folder / IMPRESSIONS) as unfinished:
-            shown.write_parquet(unfinished)
+            shown = _numbered(self._log.impressions.filter(_who_buys(purchases)), list(self._numbers()))
+        self._write(IMPRESSIONS, shown)
         return {"rows": shown.height, "clicks": int(shown["clicked"].sum())}
 
     def _simulated(self, purchases: pl.DataFrame, span: Span) -> pl.DataFrame:
@@ -176,10 +182,15 @@ class _Build:
         opened = True if honest else None
         seed = self.config.seed
         maker = SampleMaker(encoder, self._numbers(), span, honest=honest, opened=opened, seed=seed)
-        samples = make_samples(maker, _until(purchases, span), f"samples, {part}")
+        behaviours = pl.read_parquet(self.folder / BEHAVIOURS) if self.config.log else None
+        samples = make_samples(maker, _until(purchases, span), f"samples, {part}", behaviours)
         save_samples(samples, self.folder / samples_name(part))
         tasks = [sample.task for sample in samples.samples]
         return {"next_basket": tasks.count(NEXT), "rest_of_basket": tasks.count(REST)}
+
+    def _write(self, name: str, frame: pl.DataFrame) -> None:
+        with replaced(self.folder / name) as unfinished:
+            frame.write_parquet(unfinished)
 
     def _numbers(self) -> dict[str, int]:
         queries = parse_lexicon((self.folder / LEXICON).read_bytes())
@@ -198,6 +209,11 @@ def _check_enough(purchases: pl.DataFrame) -> None:
 def _until(purchases: pl.DataFrame, span: Span) -> pl.DataFrame:
     """All that is known when the span ends."""
     return purchases.filter(pl.col("time_ms") < span.end_ms)
+
+
+def _who_buys(purchases: pl.DataFrame) -> pl.Expr:
+    """Whether a row's household is one of these purchases'."""
+    return pl.col("household_id").is_in(purchases["household_id"].unique().to_list())
 
 
 def _first_households(purchases: pl.DataFrame, count: int) -> pl.DataFrame:

@@ -2,6 +2,8 @@
 
     dataset.json                     format, source, options, spans, counts, each file's hash and inputs
     purchases.parquet                what was bought (columns: training.datasets.complete_journey)
+    behaviours.parquet               of a log alone: purchases and searches at their own times
+                                     (training.datasets.shop_frames)
     lexicon.tsv tokenizer.json embeddings.npy     as in a bundle, made of the training span alone
     impressions.parquet              hints shown and clicked (columns: training.datasets.interface)
     samples-{train,validate,test}.npz    contexts and truths (training.sessions)
@@ -34,12 +36,14 @@ from training.sessions import Samples
 FORMAT: Final = 1
 ABOUT: Final = "dataset.json"
 PURCHASES, IMPRESSIONS = "purchases.parquet", "impressions.parquet"
+BEHAVIOURS: Final = "behaviours.parquet"
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """A data set as `load_dataset` gives it. lexicon: (query, count), most popular first, as the tokenizer
-    (JSON) and table (tokens, D) made of the training span. about: what dataset.json holds."""
+    (JSON) and table (tokens, D) made of the training span. about: what dataset.json holds. behaviours: as
+    SampleMaker.pairs takes them; None: simulated around the purchases."""
 
     folder: Path
     about: dict[str, Any]
@@ -49,6 +53,7 @@ class Dataset:
     lexicon: list[tuple[str, int]]
     tokenizer: bytes
     table: npt.NDArray[np.float16]
+    behaviours: pl.DataFrame | None = None
 
     @property
     def queries(self) -> list[str]:
@@ -76,6 +81,7 @@ def load_dataset(folder: Path) -> Dataset:
         list(parse_lexicon(_verified(folder, about, LEXICON).read_bytes()).items()),
         _verified(folder, about, TOKENIZER).read_bytes(),
         np.load(_verified(folder, about, TABLE), allow_pickle=False),
+        pl.read_parquet(_verified(folder, about, BEHAVIOURS)) if about["source"]["kind"] == "log" else None,
     )
 
 

@@ -32,8 +32,11 @@ HOUSEHOLDS_AT_ONCE: Final = 25
 CONTEXT: Final = "context_"
 
 
-def make_samples(maker: SampleMaker, purchases: pl.DataFrame, title: str) -> Samples:
-    """As `maker.make`, some households at a time, with progress. Raises DatasetError when there are none."""
+def make_samples(
+    maker: SampleMaker, purchases: pl.DataFrame, title: str, behaviours: pl.DataFrame | None = None
+) -> Samples:
+    """As `maker.make`, some households at a time, with progress. behaviours: a log's own, as `maker.pairs`
+    takes them. Raises DatasetError when there is no sample."""
     inside = purchases.filter(within(maker.span))["household_id"].unique().sort().to_list()
     samples: list[Sample] = []
     parts: list[Contexts] = []
@@ -41,7 +44,8 @@ def make_samples(maker: SampleMaker, purchases: pl.DataFrame, title: str) -> Sam
     with progress(title, len(inside)) as report:
         for start in range(0, len(inside), HOUSEHOLDS_AT_ONCE):
             some = inside[start : start + HOUSEHOLDS_AT_ONCE]
-            pairs = list(maker.pairs(purchases.filter(pl.col("household_id").is_in(some))))
+            chosen = purchases.filter(pl.col("household_id").is_in(some))
+            pairs = list(maker.pairs(chosen, behaviours))
             samples += [sample for sample, _ in pairs]
             if pairs:
                 parts.append(context_arrays([request for _, request in pairs], index))

@@ -1,17 +1,17 @@
 """A simulated A/B test: three hints before every real basket of a month, clicked as the real basket says.
 
-The loop is closed by data, not by a model of the shopper: a hint is worth a click with the chances of
-training.datasets.interface.ClickModel, and whether it is a hit is read off the basket that really followed. So
-every arm can be asked about every basket (a shop could show only one of them each time), and the arms are
+The loop is closed by data, not by a model of the shopper: a hint is clicked with the chances of
+training.datasets.interface.ClickModel, and whether it is a hit is read off the basket that really followed.
+So every arm can be asked about every basket (a shop could show only one of them each time), and the arms are
 compared *paired*, on all baskets, with exact chances in place of drawn clicks:
 
     p_j   = examine(j) · ( attract if hint j is in the basket, else noise )      0 where the list is shorter
     ctr   = Σ_j p_j / 3                                clicks per place
     uctr  = 1 − Π_j (1 − p_j)                          chance that the page view (one basket) has a click
 
-UCTR here is the share of page views with at least one click; the paper reports a UCTR (§5.4) and does not say
-what it is of. What an arm shows changes nothing of what is bought, and nothing of later contexts. The same test
-as a shop would run it stands beside: households dealt out to the arms in turn, clicks drawn (`split`).
+UCTR here is the share of page views with at least one click; the paper reports a UCTR (§5.4) and does not
+say what it is of. What an arm shows changes neither what is bought nor any later context. The same test as a
+shop would run it stands beside: households dealt out to the arms in turn, clicks drawn (`split`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def click_model_of(about: Mapping[str, Any]) -> ClickModel:
 
 
 def click_chances(lists: Lists, truths: Sequence[Collection[str]], clicks: ClickModel) -> Float64:
-    """(C, S): p_j of the first S = len(examine) hints of each list. Raises ValueError when a list is missing."""
+    """(C, S): p_j of the first S = len(examine) hints of each list. Raises ValueError if one is missing."""
     chances = np.zeros((len(truths), len(clicks.examine)))
     for case, (queries, truth) in enumerate(zip(lists, truths, strict=True)):
         for position, query in enumerate(queries[: len(clicks.examine)]):
@@ -83,7 +83,7 @@ def ab_test(
     views: Mapping[str, Float64],
     households: Int64,
     traditional: Collection[str],
-    draws: Draws = Draws(),  # noqa: B008 - frozen
+    draws: Draws = Draws(),
 ) -> dict[str, Any]:
     """UCTR of each arm, `views` (C,) chances by arm, and its lift over the best traditional arm.
 

@@ -8,9 +8,9 @@
     <arm>_ranked                              the arm's first 10 in the order of RUNS/ranker/ranker.pt
     bundle                                    what a bundle serves (training.evaluation.bundle_arm)
 
-Any other folder of RUNS with a generator.pt is an arm of its name. A checkpoint writes K hints and goes on with
-its last slot up to 30 (training.slots). All arms answer the same cases: what is already in the basket is never
-listed; `novel` lists are made without what the household owns, before anything is chosen.
+Any other folder of RUNS with a generator.pt is an arm of its name. A checkpoint writes K hints and goes on
+with its last slot up to 30 (training.slots). All arms answer the same cases: what is already in the basket is
+never listed; `novel` lists are made without what the household owns, before anything is chosen.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Arms:
             inner = name.removesuffix(RANKED)
             if name != inner and self.clicks is None:
                 raise TrainingError(
-                    f"{name} needs the ranker, and {self.runs} has none.", action="Run `aigq train ranker` first."
+                    f"{name} needs the ranker, and {self.runs} has none.",
+                    action="Run `aigq train ranker` first.",
                 )
             if inner not in (*TRADITIONAL, *self._folders) and not (inner == BUNDLE and self.bundle):
                 raise TrainingError(

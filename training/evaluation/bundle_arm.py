@@ -1,8 +1,9 @@
 """What a bundle serves: its graph's lists, filtered, ordered by its ranker, without what is held just then.
 
-Sessions are rebuilt from the purchases (training.sessions), for a bundle's generator reads requests and not the
-arrays that a data set keeps; for December this takes some minutes. A list holds at most the graph's K hints:
-figures that read 30 queries are then figures of a shorter list.
+Sessions are rebuilt from the purchases (training.sessions), for a bundle's generator reads requests and not
+the arrays that a data set keeps; for December this takes some minutes. A list holds at most the graph's K
+hints, and a graph cannot be told to leave out what is owned: figures that read 30 queries, or novel lists,
+are those of what is left of K, and not to be held against other arms'.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class BundleArm:
         numbers = {query: number for number, query in enumerate(bundle.lexicon)}
         maker = SampleMaker(bundle.encoder, numbers, span, honest=True, opened=True, seed=data.about["seed"])
         purchases = _who_shops(data.purchases, span.start_ms, span.end_ms)
-        pairs = maker.pairs(purchases)
+        pairs = maker.pairs(purchases, data.behaviours)
         expected = sum(data.about["counts"][f"samples-{part}"].values())
         with progress("bundle", expected) as report:
             while batch := list(islice(pairs, BATCH)):
@@ -46,7 +47,11 @@ class BundleArm:
     def __call__(self, cases: Cases, novel: bool) -> list[list[str]]:
         """As every Recommender; raises KeyError for a case of another data set."""
         return [
-            [query for query in self._served[cases.task, int(basket)] if query not in left_out(cases, case, novel)]
+            [
+                query
+                for query in self._served[cases.task, int(basket)]
+                if query not in left_out(cases, case, novel)
+            ]
             for case, basket in enumerate(cases.baskets)
         ]
 

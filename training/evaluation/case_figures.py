@@ -70,7 +70,9 @@ class Judge:
             figures |= click_figures(written.lists, cases.truths, self.clicks)
         return figures | validity(written.unfiltered, self.lexicon)
 
-    def of_seeds(self, seeds: Sequence[Written], cases: Cases) -> tuple[dict[str, Float64], list[dict[str, float]]]:
+    def of_seeds(
+        self, seeds: Sequence[Written], cases: Cases
+    ) -> tuple[dict[str, Float64], list[dict[str, float]]]:
         """The figures with each case averaged over the seeds; and each seed's own means."""
         each = [self.figures(written, cases) for written in seeds]
         averaged = {name: mean_over_seeds([one[name] for one in each]) for name in each[0]}
@@ -92,9 +94,9 @@ class Judge:
         }
 
     def _over_all(self, seeds: Sequence[Written], chosen: npt.NDArray[np.bool_]) -> Float64:
-        cases = np.flatnonzero(chosen)
+        cases = np.flatnonzero(chosen).tolist()
         found = [over_all([one.lists[case] for case in cases], self.vocabulary) for one in seeds]
-        return np.array([[one[name] for name in OVER_ALL] for one in found]).mean(0)
+        return np.asarray(np.mean([[one[name] for name in OVER_ALL] for one in found], axis=0), np.float64)
 
     def _strata(self, figures: dict[str, Float64], cases: Cases) -> dict[str, Float64]:
         strata = {COLD_START: cold_starts(cases), WITH_UNSEEN: with_unseen_products(cases, self.lexicon)}

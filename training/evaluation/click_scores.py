@@ -1,4 +1,4 @@
-"""Click probabilities of every phrase for every case: what orders lists, and what doubly robust estimates lean on.
+"""Click probabilities of every phrase for every case: for ranked lists and doubly robust estimates.
 
     p(click | case, phrase, position) = σ( relevance(case, phrase) + place(position) ),   place(0) = 0
 
@@ -33,8 +33,8 @@ CASES_AT_ONCE: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class ClickTable:
-    """relevance: (C, P) logits on the first place. places: (POSITIONS,) what each place adds. number: a phrase's
-    column, as in the vocabulary."""
+    """relevance: (C, P) logits on the first place. places: (POSITIONS,) what each place adds. number: a
+    phrase's column, as in the vocabulary."""
 
     relevance: Float32
     places: Float32
@@ -65,10 +65,8 @@ class ClickScores:
         return kept[1]
 
 
-def ranker_table(
-    ranker: ClickRanker, samples: Samples, rows: Int64, vocabulary: Vocabulary
-) -> ClickTable:
-    """The table of the named rows of the samples. A phrase out of the lexicon has no popularity and no past."""
+def ranker_table(ranker: ClickRanker, samples: Samples, rows: Int64, vocabulary: Vocabulary) -> ClickTable:
+    """The table of rows of the samples. A phrase out of the lexicon has no popularity and no past."""
     size = vocabulary.lexicon_size
     numbers = np.where(np.arange(len(vocabulary.counts)) < size, np.arange(len(vocabulary.counts)), -1)
     popularity = np.log1p(np.where(numbers >= 0, vocabulary.counts, 0.0)).astype(np.float32)
@@ -84,7 +82,7 @@ def ranker_table(
 
 
 def base_rate_table(impressions: pl.DataFrame, cases: int, vocabulary: Vocabulary) -> ClickTable:
-    """The positions' click rates of `impressions` (as training.datasets.interface), for every phrase alike."""
+    """The positions' click rates of `impressions` (training.datasets.interface), alike for all phrases."""
     positions, clicked = impressions["position"].to_numpy(), impressions["clicked"].to_numpy()
     places = np.minimum(positions, POSITIONS - 1)
     shown = np.bincount(places, minlength=POSITIONS)

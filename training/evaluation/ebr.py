@@ -11,6 +11,9 @@ Modeling for Large Corpus Item Recommendations") stands in for it where the full
 V = 1,644 it does not, and has no bias to correct. For the same reason the search is exact, one matrix
 product: an approximate index would save nothing and lose recall. Width, pools, loss and data are ours; the
 paper gives none.
+
+Chosen on November, recall@10 of next basket / rest: 0.3432 / 0.2473 as it stands (another seed: 0.3438 /
+0.2471), 0.3420 / 0.2423 with two pools, 0.3401 / 0.2339 with those and d = 64. Longer was no better.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ Float32 = npt.NDArray[np.float32]
 
 WIDTH: Final = 128  # d
 HIDDEN_UNITS: Final = 256
-POOLS: Final = 2
+POOLS: Final = 4
 STEPS: Final = 3_000
 BATCH: Final = 256
 LEARNING_RATE: Final = 3e-3

@@ -11,16 +11,18 @@ import torch
 
 from streams.errors import TrainingError
 from streams.hint_request import to_unit
+from training.base import trained_on
 from training.datasets.dataset import Dataset
-from training.evaluation.ebr import STEPS, TwoTower, train_ebr
+from training.datasets.whole_files import replaced
+from training.evaluation.ebr import BATCH, STEPS, TwoTower, train_ebr
 from training.progress import progress
-from training.sft import trained_on
 
 TWO_TOWER_NAME: Final = "two_tower.pt"
 WARM_DAYS: Final = 60  # as list-SFT: nobody has a past yet
+PASSES_MAX: Final = 12  # over a small data set; the whole year's samples are passed over some 10 times
 
 
-def load_or_train_ebr(folder: Path, data: Dataset, *, seed: int = 0, steps: int = STEPS) -> TwoTower:
+def load_or_train_ebr(folder: Path, data: Dataset, *, seed: int = 0) -> TwoTower:
     """The model of `folder`, or one trained on the data's training part and saved there (some two minutes).
 
     Raises TrainingError when the folder's was trained on another data set.
@@ -31,6 +33,7 @@ def load_or_train_ebr(folder: Path, data: Dataset, *, seed: int = 0, steps: int 
     encoder = data.encoder()
     queries = to_unit(np.stack([encoder.embed(query) for query in data.queries]))
     samples = trained_on(data, 0 if data.about["households"] else WARM_DAYS)
+    steps = min(STEPS, 1 + PASSES_MAX * len(samples) // BATCH)
     with progress("two-tower baseline, seed " + str(seed), 1) as report:
         model = train_ebr(samples, queries, [count for _, count in data.lexicon], seed=seed, steps=steps)
         report(1, "trained")
@@ -43,9 +46,8 @@ def save_ebr(model: TwoTower, data: Dataset, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     packed = io.BytesIO()
     torch.save({"lexicon": data.lexicon, "weights": model.state_dict()}, packed)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(packed.getvalue())
-    unfinished.replace(path)
+    with replaced(path) as unfinished:
+        unfinished.write_bytes(packed.getvalue())
 
 
 def load_ebr(path: Path, data: Dataset) -> TwoTower:

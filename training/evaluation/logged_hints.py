@@ -1,21 +1,20 @@
 """Each arm's click-through from the *logged* hints alone, beside what it truly is: do the estimates agree?
 
-A shop has no real basket to ask, only the log of another policy. So for each logged hint (case x, position k,
-hint h, propensity p, click c) the arm is the target policy that shows its own k-th hint there:
+A shop cannot ask its arms about every basket; it has the log of another policy. So for each logged hint (case
+x, position k, hint h with propensity p, the hints before it, click c) the arm is taken as the policy that
+shows there its own k-th hint; where the log has shown that in an earlier slot already, the arm's next
+one after its first places: no page shows a hint twice, and a propensity holds after the hints before it:
 
-    t(h | x, k) = share of the arm's training seeds whose k-th hint for x is h        0 or 1 for one seed
+    t(h | x, k, before) = share of the arm's training seeds that would show h        0 or 1 for one seed
 
-and IPS, SNIPS and DR (training.evaluation.off_policy) estimate its clicks per place. `true` is the exact mean
-click chance of the arm's own hints on the same rows, from the real baskets (training.evaluation.ab_test).
-
-The recorded p is that of h *after the hints before it*: where the arm's k-th hint was already drawn for an
-earlier slot it has no chance left. IPS then comes out too low, by 1 − `mean_weight`; SNIPS divides by it, and DR
-falls back on the ranker there.
+IPS, SNIPS and DR (training.evaluation.off_policy) estimate the clicks per place of that policy. `true` is
+what they should come to: its exact click chance on the same rows, read off the real baskets. It lies a little
+below the arm's own CTR (training.evaluation.ab_test), wherever the log has taken the arm's hint away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ import polars as pl
 from streams.errors import TrainingError
 from training.datasets.complete_journey import Span
 from training.datasets.interface import ClickModel
-from training.evaluation.ab_test import Draws, click_chances
+from training.evaluation.ab_test import Draws
 from training.evaluation.bootstrap import Interval
 from training.evaluation.cases import Cases
 from training.evaluation.click_scores import ClickTable
@@ -41,8 +40,9 @@ ESTIMATES: Final = ("ips", "snips", "dr")
 
 @dataclass(frozen=True, slots=True)
 class LoggedHints:
-    """N logged hints of a month, all (N,): case among C, position from 0, phrase by number in the vocabulary,
-    clicked 0 or 1, propensity (NaN where the log has none), household."""
+    """N logged hints of a month, all (N,): case among C, position from 0, phrase by number in the
+    vocabulary, clicked 0 or 1, propensity (NaN where the log has none), household. before: (N, S) phrases of
+    the page's earlier slots, -1 for none."""
 
     case: Int64
     position: Int64
@@ -50,6 +50,7 @@ class LoggedHints:
     clicked: Float64
     propensity: Float64
     households: Int64
+    before: Int64
 
     def __len__(self) -> int:
         return len(self.case)
@@ -60,10 +61,10 @@ class LoggedHints:
         return len(self) > 0 and not bool(np.isnan(self.propensity).any())
 
 
-def logged_hints(impressions: pl.DataFrame, span: Span, cases: Cases, lexicon: Sequence[str]) -> LoggedHints:
-    """The hints of `span` that were shown before one of the (next-basket) cases. lexicon: by number."""
+def logged_hints(impressions: pl.DataFrame, span: Span, cases: Cases, phrases: Sequence[str]) -> LoggedHints:
+    """The hints of `span` that were shown before one of the (next-basket) cases. phrases: by number."""
     row_of = pl.DataFrame({"basket_id": cases.baskets, "case": np.arange(len(cases))})
-    queries = pl.DataFrame({"query": list(lexicon), "phrase": np.arange(len(lexicon))})
+    queries = pl.DataFrame({"query": list(phrases), "phrase": np.arange(len(phrases))})
     rows = (
         impressions.filter(pl.col("time_ms").is_between(span.start_ms, span.end_ms, closed="left"))
         .join(row_of, on="basket_id", maintain_order="left")
@@ -76,6 +77,7 @@ def logged_hints(impressions: pl.DataFrame, span: Span, cases: Cases, lexicon: S
         rows["clicked"].to_numpy().astype(np.float64),
         rows["propensity"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
         rows["household_id"].to_numpy(),
+        _before(rows),
     )
 
 
@@ -92,22 +94,23 @@ def off_policy(
     clicks: ClickModel,
     draws: Draws = Draws(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
-    """true, ips, snips, dr, dm, logged (Interval each), impressions, effective_samples, mean_weight, and agrees:
-    for each of ESTIMATES whether its interval holds the true value. Raises TrainingError without propensities.
+    """true, ips, snips, dr, dm, logged (Interval each), impressions, effective_samples, mean_weight, and
+    agrees: for each of ESTIMATES whether its interval holds the true value.
+
+    Raises TrainingError without propensities.
     """
     if not log.has_propensities:
         raise TrainingError(
             "The log has no hints with propensities, so nothing can be estimated from it.",
             action="Record with each impression the chance with which its hint was drawn.",
         )
-    target, model = np.zeros(len(log)), np.zeros(len(log))
-    true = np.zeros(len(log))
+    target, model, true = np.zeros((3, len(log)))
     for lists in lists_of_seeds:
-        shown = _shown(log, lists, table)
-        target += shown == log.phrase
+        shown = target_hints(log, lists, table.number)
         there = shown >= 0
+        target += there & (shown == log.phrase)
         model[there] += table.at(log.case[there], shown[there], log.position[there])
-        true += _true(log, lists, cases, clicks)
+        true += _true(log, shown, cases, list(table.number), clicks)
     seeds = len(lists_of_seeds)
     found = estimates(
         log.clicked,
@@ -130,22 +133,42 @@ def off_policy(
     }
 
 
-def _shown(log: LoggedHints, lists: Lists, table: ClickTable) -> Int64:
-    """(N,) number of the phrase that the lists show at each logged place, -1 for none."""
-    length = int(log.position.max(initial=0)) + 1
-    numbers = np.full((len(lists), length), -1, np.int64)
+def target_hints(log: LoggedHints, lists: Lists, number: Mapping[str, int]) -> Int64:
+    """(N,) number of the phrase that the lists' arm shows at each logged place, -1 for none; see the module.
+
+    lists: one per case, read to twice as many places as the log has slots.
+    """
+    slots = log.before.shape[1] + 1
+    numbers = np.full((len(lists), 2 * slots), -1, np.int64)
     for case, queries in enumerate(lists):
-        first = queries[:length]
-        numbers[case, : len(first)] = [table.number[query] for query in first]
-    return np.asarray(numbers[log.case, log.position], np.int64)
+        first = queries[: 2 * slots]
+        numbers[case, : len(first)] = [number[query] for query in first]
+    own = numbers[log.case, log.position]
+    offered = np.column_stack([own, numbers[log.case, slots:]])
+    used = (offered[:, :, None] == log.before[:, None, :]).any(-1)
+    # The arm's own hint, also when it has none there; else the first of the next ones that is left.
+    choice = np.argmin(used, axis=1)
+    return np.asarray(offered[np.arange(len(log)), choice], np.int64)
 
 
-def _true(log: LoggedHints, lists: Lists, cases: Cases, clicks: ClickModel) -> Float64:
-    """(N,) exact chance of a click on the lists' hint at each logged place; 0 past the model's positions."""
-    chances = click_chances(lists, cases.truths, clicks)
-    inside = log.position < chances.shape[1]
-    places = np.where(inside, log.position, 0)
-    return np.where(inside, chances[log.case, places], 0.0)
+def _before(rows: pl.DataFrame) -> Int64:
+    """(N, S): for each row the phrases of earlier positions of the same page, S one less than the slots."""
+    slots = int(rows["position"].max() or 0) + 1  # type: ignore[arg-type]
+    page = rows.select(pl.struct("case", "time_ms").rank("dense").cast(pl.Int64) - 1).to_series().to_numpy()
+    phrases, positions = rows["phrase"].to_numpy(), rows["position"].to_numpy()
+    shown = np.full((int(page.max(initial=-1)) + 1, slots), -1, np.int64)
+    shown[page, positions] = phrases
+    earlier = np.arange(slots - 1) < positions[:, None]
+    return np.asarray(np.where(earlier, shown[page, : slots - 1], -1), np.int64)
+
+
+def _true(log: LoggedHints, shown: Int64, cases: Cases, names: Sequence[str], clicks: ClickModel) -> Float64:
+    """(N,) exact click chance of the phrases shown, by number; 0 for none, and past the model's positions."""
+    chances = np.zeros(len(log))
+    for row, (case, position, phrase) in enumerate(zip(log.case, log.position, shown, strict=True)):
+        if phrase >= 0 and position < len(clicks.examine):
+            chances[row] = clicks.click_probability(int(position), names[phrase] in cases.truths[case])
+    return chances
 
 
 def _holds(interval: Interval, value: float) -> bool:

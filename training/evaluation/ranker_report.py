@@ -59,10 +59,8 @@ def ranker_report(
     }
 
 
-def auc(
-    p: npt.NDArray[np.floating[Any]], clicks: npt.NDArray[Any], weights: Float64 | None = None
-) -> float:
-    """Area under the ROC curve, each hint counted `weights` times; NaN where one kind is missing. All (N,)."""
+def auc(p: npt.NDArray[np.floating[Any]], clicks: npt.NDArray[Any], weights: Float64 | None = None) -> float:
+    """Area under the ROC curve, each hint `weights` times; NaN where one kind is missing. All (N,)."""
     _, place = np.unique(p, return_inverse=True)
     return _weighted_auc(place, clicks.astype(np.float64), np.ones(len(p)) if weights is None else weights)
 

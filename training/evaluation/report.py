@@ -1,7 +1,7 @@
-"""The evaluation: arms × tasks × figures, each with an interval over households; lifts of named pairs beside.
+"""The evaluation: arms × tasks × figures, each with an interval over households.
 
-The result is one object, task → arm → figure → {value, low, high} (figures: training.evaluation.case_figures).
-All arms answer the same cases, and all intervals draw the same households. What does not fit in there, `details`:
+The result is one object, task → arm → figure → {value, low, high} (training.evaluation.case_figures). All
+arms answer the same cases, and all intervals draw the same households. What does not fit in is in `details`:
 
     about      part, span, draws, seeds per arm, cases of each task and stratum, what is simulated
     lifts      task → "arm/baseline" → figure → {value, low, high}: mean(arm) / mean(baseline) − 1, paired
@@ -15,8 +15,8 @@ that no case has is left out. The paper has neither intervals nor several seeds 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,16 +26,17 @@ import polars as pl
 
 from training.datasets.dataset import Dataset
 from training.evaluation.ab_test import UCTR, Draws, ab_test, click_model_of
-from training.evaluation.arms import RANKED, TRADITIONAL, Arm, Arms
+from training.evaluation.arms import TRADITIONAL, Arm, Arms
 from training.evaluation.bootstrap import Interval
 from training.evaluation.case_figures import Judge, Written
 from training.evaluation.cases import TASK_NAMES, Cases, cases_of, cold_starts, with_unseen_products
 from training.evaluation.click_scores import ClickScores, ClickTable, base_rate_table
+from training.evaluation.lifts import lifts
 from training.evaluation.logged_hints import LoggedHints, logged_chances, logged_hints, off_policy
 from training.evaluation.ranker_report import ranker_report
 from training.progress import progress
 from training.ranker import RANKER_NAME, load_ranker
-from training.sessions import NEXT
+from training.sessions import NEXT, Samples
 from training.vocabulary import Vocabulary, vocabulary_of
 
 Float64 = npt.NDArray[np.float64]
@@ -43,21 +44,12 @@ Figures = dict[str, dict[str, float | None]]
 Results = dict[str, dict[str, Figures]]
 
 TASKS: Final = tuple(TASK_NAMES.values())
-PAIRS: Final = (
-    *(("list_sft", "sft"), ("il_sft", "list_sft"), ("grpo", "il_sft"), ("il_grpo", "il_sft")),
-    ("il_grpo", "grpo"),
-)
-REFERENCES: Final = ("ebr", "sft")  # every arm is compared with these, as the paper's tables are
-LIFTED: Final = (
-    *("recall@10", "new_recall@10", "ndcg@10", "recall@3", "query_hr@30", "cate_hr@30"),
-    *("semantic_similarity", "unique_categories", UCTR),
-)
 DIGITS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationConfig:
-    """part: "test" or "validate". tasks: of TASKS. arms: names, () for all there are. draws: of households."""
+    """part: "test" or "validate". tasks: of TASKS. arms: names, () for all. draws: of households."""
 
     part: str = "test"
     tasks: tuple[str, ...] = TASKS
@@ -99,31 +91,40 @@ class _Run:
     runs: Path
     config: EvaluationConfig
     bundle: Path | None
-    results: Results = field(default_factory=dict)
 
     def evaluation(self) -> Evaluation:
-        data, part = self.data, self.config.part
-        samples = data.samples(part)
+        data, samples = self.data, self.data.samples(self.config.part)
         vocabulary = vocabulary_of(data.lexicon, data.purchases, data.encoder())
         clicks = self._click_scores(samples, vocabulary)
-        arms = Arms(data, part, samples, self.runs, clicks, self.bundle)
+        arms = Arms(data, self.config.part, samples, self.runs, clicks, self.bundle)
         names = list(dict.fromkeys(self.config.arms or arms.names()))
         arms.check(names)
         judge = Judge(vocabulary, frozenset(data.queries), click_model_of(data.about))
         tasks = {name: task for task, name in TASK_NAMES.items() if name in self.config.tasks}
         cases = {name: cases_of(samples, data.purchases, task) for name, task in tasks.items()}
         judged = self._judged(arms, names, cases, judge)
-        details: dict[str, Any] = {"about": self._about(cases, judged), "lifts": {}, "seeds": {}}
-        for task, by_arm in judged.items():
-            self.results[task] = {arm: self._figures(one, cases[task]) for arm, one in by_arm.items()}
-            details["lifts"][task] = self._lifts(by_arm, cases[task])
-            details["seeds"][task] = {arm: one.seeds for arm, one in by_arm.items() if len(one.seeds) > 1}
+        details = self._about(cases, judged) | self._compared(cases, judged)
         next_basket = TASK_NAMES[NEXT]
         if next_basket in judged:
             details |= self._clicked(judged[next_basket], cases[next_basket], judge, clicks)
-        return Evaluation(plain(self.results), plain(details))
+        results = {
+            task: {arm: self._figures(one, cases[task]) for arm, one in by_arm.items()}
+            for task, by_arm in judged.items()
+        }
+        return Evaluation(plain(results), plain(details))
 
-    def _click_scores(self, samples: Any, vocabulary: Vocabulary) -> ClickScores | None:
+    def _compared(
+        self, cases: dict[str, Cases], judged: dict[str, dict[str, _Judged]]
+    ) -> dict[str, dict[str, Any]]:
+        """Lifts of arms over each other, and the values of single seeds."""
+        found: dict[str, dict[str, Any]] = {"lifts": {}, "seeds": {}}
+        for task, by_arm in judged.items():
+            values = {arm: one.values for arm, one in by_arm.items()}
+            found["lifts"][task] = lifts(values, cases[task].households, self.config.draws)
+            found["seeds"][task] = {arm: one.seeds for arm, one in by_arm.items() if len(one.seeds) > 1}
+        return found
+
+    def _click_scores(self, samples: Samples, vocabulary: Vocabulary) -> ClickScores | None:
         path = self.runs / "ranker" / RANKER_NAME
         return ClickScores(load_ranker(path), samples, vocabulary) if path.is_file() else None
 
@@ -142,24 +143,14 @@ class _Run:
     def _figures(self, judged: _Judged, cases: Cases) -> Figures:
         draws = self.config.draws
         found = {name: draws.of(values, cases.households) for name, values in judged.values.items()}
-        return {name: _entry(one) for name, one in (found | judged.over_all).items() if not np.isnan(one.value)}
-
-    def _lifts(self, judged: dict[str, _Judged], cases: Cases) -> dict[str, Any]:
         return {
-            f"{arm}/{baseline}": {
-                name: self.config.draws.lift(
-                    judged[arm].values[name], judged[baseline].values[name], cases.households
-                )
-                for name in LIFTED
-                if name in judged[arm].values
-            }
-            for arm, baseline in _pairs(judged)
+            name: _entry(one) for name, one in (found | judged.over_all).items() if not np.isnan(one.value)
         }
 
     def _clicked(
         self, judged: dict[str, _Judged], cases: Cases, judge: Judge, clicks: ClickScores | None
     ) -> dict[str, Any]:
-        """A/B test, off-policy estimates where the log has propensities, and the ranker where there is one."""
+        """A/B test; estimates where the log has propensities; the ranker where there is one."""
         views = {name: one.values[UCTR] for name, one in judged.items()}
         test = ab_test(views, cases.households, TRADITIONAL, self.config.draws)
         found: dict[str, Any] = {"ab_test": {"simulated": True, **test}}
@@ -188,19 +179,20 @@ class _Run:
         return base_rate_table(learnt, len(cases), vocabulary)
 
     def _about(self, cases: dict[str, Cases], judged: dict[str, dict[str, _Judged]]) -> dict[str, Any]:
-        lexicon = self.data.queries
-        return {
-            "part": self.config.part,
-            "span_ms": list(getattr(self.data.split, self.config.part)),
-            "source": self.data.about["source"],
-            "simulated": self.data.about["simulated"],
-            "lexicon": len(lexicon),
+        data, part = self.data, self.config.part
+        about = {
+            "part": part,
+            "span_ms": list(getattr(data.split, part)),
+            "source": data.about["source"],
+            "simulated": data.about["simulated"],
+            "lexicon": len(data.queries),
             "draws": self.config.draws.count,
-            "cases": {task: _counts(some, lexicon) for task, some in cases.items()},
+            "cases": {task: _counts(some, data.queries) for task, some in cases.items()},
             "training_seeds": {
                 name: len(one.seeds) for by_arm in judged.values() for name, one in by_arm.items()
             },
         }
+        return {"about": about}
 
 
 def _judge(arm: Arm, cases: Cases, judge: Judge) -> _Judged:
@@ -210,18 +202,10 @@ def _judge(arm: Arm, cases: Cases, judge: Judge) -> _Judged:
         unfiltered = arm.written(cases) if arm.written else lists
         seeds.append(Written(lists, recommend(cases, True), unfiltered))
     values, means = judge.of_seeds(seeds, cases)
-    slots = len(judge.clicks.examine)
-    tops = [[list(queries[:slots]) for queries in one.lists] for one in seeds]
+    # Twice the slots: an estimate from a log reads on where the log has taken a hint away.
+    read = 2 * len(judge.clicks.examine)
+    tops = [[list(queries[:read]) for queries in one.lists] for one in seeds]
     return _Judged(values, means, judge.over_all(seeds, cases), tops)
-
-
-def _pairs(names: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Arms that are compared; each pair once."""
-    against = [(name, reference) for reference in REFERENCES for name in names if name != reference]
-    ordered = [(name, name.removesuffix(RANKED)) for name in names if name.endswith(RANKED)]
-    for arm, baseline in dict.fromkeys([*PAIRS, *ordered, *against]):
-        if arm in names and baseline in names:
-            yield arm, baseline
 
 
 def _counts(cases: Cases, lexicon: Sequence[str]) -> dict[str, int]:

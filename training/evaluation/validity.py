@@ -1,7 +1,7 @@
-"""How much of a list could not be shown: hints that are none of the lexicon, and hints that the filters drop.
+"""How much of a list could not be shown: hints out of the lexicon, and hints that the filters drop.
 
-    invalid@10    of the first ten places, those without a lexicon query of their own: empty, unknown, or twice
-    filtered@10   of the hints on the first ten places, those that agents.hints.filters drops; by reason, too
+    invalid@10    of the first ten places, those without a lexicon query of their own: empty, unknown, twice
+    filtered@10   of the hints on the first ten places, those that agents.hints.filters drops; also by reason
 
 What is only held back for a while (just searched, just bought) is not dropped. The paper writes free text and
 reports no such share (§5.1.2); ours writes lexicon queries only, so that `invalid` guards a rule that holds.
