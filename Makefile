@@ -2,15 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DATA ?= data/complete-journey
+RUNS ?= runs
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 export ORT_DISABLE_TELEMETRY = 1
 export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bundle lock clean
+.PHONY: help demo test check reproduce bundle lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp ## Kafka, Redis, a worker and real purchases: watch the hints come
 	@$(BIN)/aigq demo
@@ -25,9 +27,14 @@ check: $(VENV)/dev.stamp ## ruff, mypy --strict, import rules, docs tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/docs
 
-bundle: $(VENV)/dev.stamp ## train and export the demo's bundle anew (long; fixed seed)
-	$(BIN)/aigq train --out runs/complete-journey --seed 0
-	$(BIN)/aigq export runs/complete-journey --out exported_models/complete-journey
+reproduce: $(VENV)/dev.stamp ## the paper's comparison from nothing: data, runs, figures (an hour or two)
+	$(BIN)/aigq reproduce --data $(DATA) --runs $(RUNS)
+	$(BIN)/aigq evaluate --data $(DATA) --runs $(RUNS) --out $(RUNS)/results.json
+
+bundle: $(VENV)/dev.stamp ## the demo's bundle from the runs of `make reproduce`, and docs/results.md
+	$(BIN)/aigq export $(RUNS)/il_grpo --ranker $(RUNS)/ranker --out exported_models/complete-journey
+	$(BIN)/aigq evaluate --data $(DATA) --runs $(RUNS) --bundle exported_models/complete-journey \
+	    --record --out docs/results.json --page docs/results.md
 
 lock: $(VENV)/dev.stamp ## write constraints.txt from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

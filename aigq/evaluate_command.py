@@ -52,6 +52,9 @@ def evaluate(
     out_file: Annotated[
         Path | None, typer.Option("--out", help="Write the object there, and its details beside it.")
     ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the bundle's figures into its manifest.")
+    ] = False,
     page: Annotated[Path | None, typer.Option(help="Write a page there; its text by hand is kept.")] = None,
 ) -> None:
     """Judge trained arms and baselines on real baskets: task -> arm -> figure -> value, low, high.
@@ -60,9 +63,12 @@ def evaluate(
     up to each basket; the two-tower network is trained once, into RUNS/ebr. Needs the extras cpu,train,data.
     """
     _check_part(part)
+    if record and bundle is None:
+        raise typer.BadParameter("needs --bundle", param_hint="--record")
     try:
         from training.datasets.dataset import load_dataset
         from training.evaluation.ab_test import Draws
+        from training.evaluation.manifest_metrics import record as recorded
         from training.evaluation.report import TASKS, EvaluationConfig
         from training.evaluation.report import evaluate as judged
         from training.evaluation.results_page import write_page
@@ -76,6 +82,8 @@ def evaluate(
     if out_file:
         _write(out_file, found.results)
         _write(details_path(out_file), found.details)
+    if record and bundle:
+        recorded(bundle, found.results, found.details)
     if page:
         write_page(page, found.results, found.details)
     if json:

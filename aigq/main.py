@@ -15,6 +15,7 @@ from aigq import (
     data_commands,
     demo_command,
     doctor_command,
+    evaluate_command,
     event_commands,
     hint_commands,
     replay_command,
@@ -41,6 +42,7 @@ hint_commands.register(app)
 think_commands.register(app)
 data_commands.register(app)
 training_commands.register(app)
+evaluate_command.register(app)
 bundle_commands.register(app)
 doctor_command.register(app)
 

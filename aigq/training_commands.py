@@ -1,4 +1,4 @@
-"""``aigq train base|ranker|sft|grpo|daily`` and ``aigq reproduce``: from a data set's folder to checkpoints."""
+"""``aigq train base|ranker|sft|grpo|daily`` and ``aigq reproduce``: from a data set to checkpoints."""
 
 from __future__ import annotations
 

@@ -1,12 +1,18 @@
-"""Slots side by side or one sequence: both decoders on the same data with the same budget.
+"""Slots side by side or one sequence: decoders on the same data, from the same start, with the same steps.
 
-    python -m benchmarks.decoders --data data/complete-journey [--passes 1] [--json]
+    python -m benchmarks.decoders --data DATA --runs RUNS [--steps 600] [--matching] [--json]
 
-The sequence writes hint after hint, each seeing those before it in full, as the paper's language model does
-(§3.1); a query is one choice in both, both begin with the same scores of the context, and neither may write a
-query twice. Reported on validation: recall@10, recall@3, how many of 10 hints would have been duplicates had
-they been allowed, categories in 10, and the cost of a list on one core (alternating runs, median of the ratio).
-Decision 0010 has the outcome; the sequence lives here and nowhere else.
+    slots       training.slots: hint j's slot sees the context and the other slots, not what they wrote
+    sequence    hint j sees hints 1 to j−1, as the paper's language model does (§3.1); a query is one token
+    matched     --matching: slots without an order of their own; each learns the target that it says best
+                (least Σ −log p over the list, as in DETR), and lists are read by their log-probability
+
+All begin with RUNS/base: its prior, and its decoder, which a base run leaves as it was made. They see the
+same batches and target lists (SftConfig; with RUNS/ranker its blocks, too), and none writes a query twice.
+Reported on the validation part, what the basket holds already closed: recall@10 and @3 (hits of the first k /
+min(k, what is to come)), categories in 10, how many of 10 hints repeat one when nothing is closed, seconds of
+training without the making of targets, and CPU time of a list in PyTorch on one core: decoders take turns,
+the ratio is the median over the rounds. Decision 0010 has the outcome; the sequence lives here alone.
 """
 
 from __future__ import annotations
@@ -15,123 +21,218 @@ import argparse
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 import numpy as np
 import orjson
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from training.checkpoint import Checkpoint
+from benchmarks.matching import dealt_out
+from benchmarks.sequence_decoder import SequenceWriter, Writer
+from training.base import trained_on
+from training.checkpoint import Checkpoint, load_run
 from training.datasets.dataset import Dataset, load_dataset
-from training.generator import Generator, tensors
-from training.loop import LossOf, Plan, batch_rows, rate_share, step_noise
-from training.network import HIDDEN, Layer, Shape, layers_of
-from training.processes import ALONE
-from training.sessions import NEXT, Samples, taken
-from training.sft import SftConfig, begin, blank_checkpoint, sft_loss, trained_on
-from training.slots import greedy
-from training.targets import target_lists
+from training.evaluation.cases import TASK_NAMES, Cases, cases_of
+from training.evaluation.metrics import Hits, numbered, recall, unique_categories
+from training.generator import tensors
+from training.loop import LossOf, Plan, batch_rows, run_steps, step_noise
+from training.network import HIDDEN
+from training.ranker import RANKER_NAME, load_ranker
+from training.sessions import NEXT, REST, Samples, taken
+from training.sft import Blocks, SftConfig, two_rates
+from training.slots import list_log_probs
+from training.targets import Targets, target_lists
+from training.vocabulary import Vocabulary, vocabulary_of
 
+BATCHES: Final = (1, 32)
 ROUNDS: Final = 15
+ROUND_LISTS: Final = 192
+CASES_AT_ONCE: Final = 256
+
+TargetsOf = Callable[[int], tuple[dict[str, Tensor], Targets]]
 
 
-class SequenceDecoder(nn.Module):
-    """As training.slots.SlotDecoder, but step by step: hint j sees hints 1 to j−1, not the other slots."""
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A decoder to train. matched: its targets are dealt out to the slots anew in each step."""
 
-    def __init__(self, shape: Shape, queries: Tensor) -> None:
-        super().__init__()
-        self.begin = nn.Parameter(torch.randn(shape.width) * 0.02)
-        self.places = nn.Parameter(torch.randn(shape.hints, shape.width) * 0.02)
-        self.layers = nn.ModuleList(Layer(shape, cross=True) for _ in range(shape.decoder_layers))
-        self.norm = nn.LayerNorm(shape.width)
-        nn.init.constant_(self.norm.weight, 0.02)
-        self.query = nn.Parameter(queries @ torch.randn(shape.dim, shape.width) * shape.width**-0.5)
-
-    def forward(self, memory: Tensor, bias: Tensor, scores: Tensor, lists: Tensor) -> Tensor:
-        """Teacher-forced logits (B, T, V) of the hints (B, T), −1 where there is none."""
-        rows, steps = lists.shape
-        fed = self.query[lists.clamp(min=0)][:, :-1]
-        x = torch.cat([self.begin.expand(rows, 1, -1), fed], 1) + self.places[:steps]
-        width = x.shape[-1]
-        x = x.reshape(-1, width)
-        ahead = torch.full((steps, steps), HIDDEN).triu(1)
-        for layer in layers_of(self.layers):
-            y = layer.norm(x)
-            x = x + layer.attention(y, *layer.attention.keys_values(y, rows), ahead)
-            x = layer.feed_forward(layer.look(x, *layer.context(memory, rows), bias))
-        h = (self.norm(x) @ self.query.transpose(0, 1)).reshape(rows, steps, -1)
-        return h + scores.unsqueeze(1)
-
-    def write(self, memory: Tensor, bias: Tensor, scores: Tensor, hints: int) -> tuple[Tensor, Tensor]:
-        """Greedy hints (B, hints) with keys and values kept, and how many would have come twice, (B,)."""
-        rows = scores.shape[0]
-        seen = [layer.context(memory, rows) for layer in layers_of(self.layers)]
-        kept: list[tuple[Tensor, Tensor]] = []
-        x, closed = self.begin.expand(rows, -1), torch.zeros_like(scores)
-        lists, repeats = [], torch.zeros(rows)
-        for step in range(hints):
-            x = x + self.places[step]
-            for place, layer in enumerate(layers_of(self.layers)):
-                y = layer.norm(x)
-                keys, values = layer.attention.keys_values(y, rows)
-                if step:
-                    keys, values = (torch.cat(pair, 2) for pair in zip(kept[place], (keys, values), strict=True))
-                kept[place : place + 1] = [(keys, values)]
-                x = x + layer.attention(y, keys, values, torch.zeros(()))
-                x = layer.feed_forward(layer.look(x, *seen[place], bias))
-            logits = self.norm(x) @ self.query.transpose(0, 1) + scores
-            repeats += closed.gather(1, logits.argmax(-1, keepdim=True)).squeeze(1) < 0
-            chosen = (logits + closed).argmax(-1)
-            closed = closed.scatter(1, chosen.unsqueeze(1), HIDDEN)
-            lists.append(chosen)
-            x = self.query[chosen]
-        return torch.stack(lists, 1), repeats
+    name: str
+    network: Writer
+    matched: bool = False
 
 
-class SequenceGenerator(Generator):
-    """The generator with the other decoder."""
+def variants_of(start: Checkpoint, *, matching: bool) -> list[Variant]:
+    """All with the start's weights, the slots as the sequence's places; its first input is small noise."""
+    made = [Variant("slots", _begun(Writer, start)), Variant("sequence", _begun(SequenceWriter, start))]
+    return [*made, Variant("matched", _begun(Writer, start), matched=True)] if matching else made
 
-    def __init__(self, shape: Shape, queries: Tensor, popularity: Tensor) -> None:
-        super().__init__(shape, queries, popularity)
-        self.sequence = SequenceDecoder(shape, queries)
 
-    def read(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Memory, its bias, and the context's scores."""
-        vectors, wishes = (inputs[name].to(torch.float32) / 127.0 for name in ("events", "interests"))
-        codes = [inputs[name] for name in ("actions", "ages", "repeats")]
-        scores = self.prior(vectors, codes[0], codes[1], wishes, inputs["habits"].to(torch.int32))
-        return (*self.encoder(vectors, *codes, wishes), scores)
+def _begun(kind: type[Writer], start: Checkpoint) -> Writer:
+    torch.manual_seed(0)
+    popularity = torch.from_numpy(np.log1p(np.array([count for _, count in start.lexicon], np.float32)))
+    network = kind(start.shape, torch.from_numpy(start.query_units()), popularity)
+    network.load_state_dict(start.weights, strict=False)
+    return network
+
+
+def targets_of(samples: Samples, start: Checkpoint, config: SftConfig, blocks: Blocks | None) -> TargetsOf:
+    """Inputs and target lists of step 1 …, those of training.sft.sft_loss."""
+    counts = np.array([count for _, count in start.lexicon], np.float32)
+    rule = replace(config.rule, hints=start.shape.hints)
+
+    def made(step: int) -> tuple[dict[str, Tensor], Targets]:
+        part = samples.at(batch_rows(len(samples), config.batch, config.seed, step))
+        extra = blocks.of(part, rule) if blocks else ()
+        noise = step_noise(config.seed, step)
+        return tensors(part.contexts), target_lists(part.samples, counts / counts.max(), rule, noise, *extra)
+
+    return made
+
+
+def loss_of(variant: Variant, made: TargetsOf) -> LossOf:
+    """As training.sft.sft_loss; `targets_s`: seconds for inputs and targets, which are not the decoder's."""
+
+    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        began_s = time.perf_counter()
+        inputs, targets = made(step)
+        figures = {"targets_s": time.perf_counter() - began_s}
+        lists, weights = torch.from_numpy(targets.lists), torch.from_numpy(targets.weights)
+        logits = variant.network.logits_for(inputs, lists)
+        if variant.matched:
+            lists, weights = dealt_out(logits.detach(), lists, weights)
+        logp, _ = list_log_probs(logits, lists.unsqueeze(1))
+        return -(logp.squeeze(1) * weights).sum() / weights.sum(), figures
+
+    return loss
+
+
+def trained(variant: Variant, made: TargetsOf, config: SftConfig) -> float:
+    """Seconds of training, without the making of targets."""
+    plan = Plan(config.steps, config.learning_rate, config.weight_decay, (0.9, 0.999), seed=config.seed)
+    loss, rates = loss_of(variant, made), two_rates(config.decoder_rate)
+    with TemporaryDirectory() as folder:
+        points = run_steps(Path(folder), variant.network, loss, plan, variant.name, optimizer_of=rates)
+    return float(points[-1]["seconds"] - sum(point["targets_s"] for point in points))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Figures of one decoder on the validation part's next baskets."""
+    """Of one decoder and task. repeats: of 10 hints when nothing is closed."""
 
     recall_at_10: float
     recall_at_3: float
-    repeats_of_10: float
-    seconds_to_train: float
+    categories: float
+    repeats: float
 
 
-def sequence_loss(network: SequenceGenerator, samples: Samples, blank: Checkpoint, config: SftConfig) -> LossOf:
-    """As training.sft.sft_loss, on the same batches and lists."""
-    counts = np.array([count for _, count in blank.lexicon], np.float32)
+def judged(variant: Variant, cases: Cases, samples: Samples, vocabulary: Vocabulary) -> Outcome:
+    """Lists of all cases, without what their baskets hold already."""
+    names, lists, repeats = list(vocabulary.number), [], []
+    for start in range(0, len(cases), CASES_AT_ONCE):
+        part = slice(start, start + CASES_AT_ONCE)
+        inputs = tensors(taken(samples.contexts, cases.rows[part]))
+        closed = torch.zeros((len(inputs["ages"]), vocabulary.lexicon_size))
+        for row, seen in enumerate(cases.seen[part]):
+            numbers = [vocabulary.number[text] for text in seen]
+            closed[row, [number for number in numbers if number < vocabulary.lexicon_size]] = HIDDEN
+        with torch.no_grad():
+            written, scores = variant.network.write(inputs, closed)
+            free = variant.network.write(inputs, closed, repeating=True)[0][:, :10].sort(-1).values
+        if variant.matched:
+            written = written.gather(1, scores.argsort(-1, descending=True))
+        lists += [[names[number] for number in row] for row in written.tolist()]
+        repeats += (free[:, 1:] == free[:, :-1]).sum(-1).tolist()
+    hits = Hits.of(lists, cases.truths)
+    varied = unique_categories(numbered([queries[:10] for queries in lists], vocabulary), vocabulary)
+    ten, three = (float(np.nanmean(recall(hits, k))) for k in (10, 3))
+    return Outcome(ten, three, float(varied.mean()), statistics.fmean(repeats))
 
-    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
-        rows = batch_rows(len(samples), config.batch, config.seed, step)
-        chosen = [samples.samples[row] for row in rows]
-        made = target_lists(chosen, counts / counts.max(), config.rule, step_noise(config.seed, step))
-        lists, sizes = (torch.from_numpy(part) for part in made)
-        logits = network.sequence(*network.read(tensors(taken(samples.contexts, rows))), lists)
-        present = lists >= 0
-        gone = torch.zeros_like(logits)
-        for slot in range(1, lists.shape[1]):  # what was written is closed
-            gone[:, slot] = gone[:, slot - 1].scatter(1, lists[:, slot - 1 : slot].clamp(min=0), HIDDEN)
-        logp = (logits + gone).log_softmax(-1).gather(2, lists.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-        whole = (sizes * present.sum(1)).sum()
-        return -(torch.where(present, logp, torch.zeros(())).sum(1) * sizes).sum() / whole, {}
 
-    return loss_of
+def costs(variants: list[Variant], samples: Samples, batch: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of CPU per list, and the ratio to the first variant's."""
+    rounds: dict[str, list[float]] = {variant.name: [] for variant in variants}
+    rows = np.arange(ROUND_LISTS) * max(1, len(samples) // ROUND_LISTS) % len(samples)
+    parts = [tensors(taken(samples.contexts, rows[at : at + batch])) for at in range(0, len(rows), batch)]
+    for _ in range(ROUNDS + 1):
+        for variant in variants:
+            began_s = time.process_time()
+            with torch.no_grad():
+                for inputs in parts:
+                    variant.network.write(inputs)
+            rounds[variant.name].append(1e3 * (time.process_time() - began_s) / len(rows))
+    first = rounds[variants[0].name]
+    return {name: _cost(own[1:], first[1:]) for name, own in rounds.items()}  # the first round warms up
+
+
+def _cost(own: list[float], first: list[float]) -> dict[str, float]:
+    ratio = statistics.median(one / other for one, other in zip(own, first, strict=True))
+    return {"ms_per_list": statistics.median(own), "ratio": ratio}
+
+
+def compared(data: Dataset, runs: Path, config: SftConfig, *, matching: bool) -> dict[str, Any]:
+    """Train and judge all variants. Raises DatasetError, TrainingError."""
+    start, samples = load_run(runs / "base"), trained_on(data, config.warm_days)
+    validation = data.samples("validate")
+    ranked = (runs / "ranker" / RANKER_NAME).is_file()
+    blocks = Blocks.made(data, start, load_ranker(runs / "ranker")) if ranked else None
+    vocabulary = vocabulary_of(data.lexicon, data.purchases, data.encoder())
+    cases = [cases_of(validation, data.purchases, task) for task in (NEXT, REST)]
+    variants, made = variants_of(start, matching=matching), targets_of(samples, start, config, blocks)
+    figures: dict[str, Any] = {"steps": config.steps, "decoder_rate": config.decoder_rate, "blocks": ranked}
+    for variant in variants:
+        seconds = trained(variant, made, config) if config.steps else 0.0
+        judgements = {one.task: asdict(judged(variant, one, validation, vocabulary)) for one in cases}
+        figures[variant.name] = {**judgements, "training_s": seconds}
+    for batch in BATCHES:
+        for name, cost in costs([one for one in variants if not one.matched], validation, batch).items():
+            figures[name][f"batch_{batch}"] = cost
+    return figures
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.decoders")
+    parser.add_argument("--data", type=Path, required=True, help="the data set's folder")
+    parser.add_argument("--runs", type=Path, required=True, help="RUNS, with base/ and perhaps ranker/")
+    parser.add_argument("--steps", type=int, default=SftConfig().steps)
+    parser.add_argument("--decoder-rate", type=float, default=SftConfig().decoder_rate)
+    parser.add_argument("--warm-days", type=int, default=SftConfig().warm_days)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--matching", action="store_true", help="slots in no order, too")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    config = SftConfig(given.seed, given.steps, decoder_rate=given.decoder_rate, warm_days=given.warm_days)
+    figures = compared(load_dataset(given.data), given.runs, config, matching=given.matching)
+    sys.stdout.write(orjson.dumps(figures).decode() + "\n" if given.json else table(figures))
+
+
+def table(figures: dict[str, Any]) -> str:
+    """A row per decoder and task, then a row per decoder of what it costs."""
+    names = [name for name, part in figures.items() if isinstance(part, dict)]
+    taught = "all blocks" if figures["blocks"] else "bought queries only"
+    lines = [f"{figures['steps']} steps, decoders at {figures['decoder_rate']} of the rate, {taught}"]
+    lines.append(f"{'':10}{'':16}{'recall@10':>10}{'recall@3':>10}{'categories':>12}{'repeats':>9}")
+    for task in (NEXT, REST):
+        for name in names:
+            one = figures[name][TASK_NAMES[task]]
+            lines.append(
+                f"{name:10}{TASK_NAMES[task]:16}{one['recall_at_10']:10.4f}{one['recall_at_3']:10.4f}"
+                f"{one['categories']:12.2f}{one['repeats']:9.2f}"
+            )
+    lines.append(f"{'':10}{'training':>10}" + "".join(f"{f'ms a list, batch {n}':>24}" for n in BATCHES))
+    for name in names:
+        own = [figures[name].get(f"batch_{batch}") for batch in BATCHES]
+        cells = [f"{one['ms_per_list']:.3f} (x {one['ratio']:.2f})" if one else "as slots" for one in own]
+        lines.append(
+            f"{name:10}{figures[name]['training_s']:8.1f} s" + "".join(f"{cell:>24}" for cell in cells)
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from agents.hints.bundle import LEXICON_DIGEST, format_lexicon, lexicon_digest, load_manifest
+from agents.hints.bundle import LEXICON_DIGEST, format_lexicon, lexicon_digest
 from agents.hints.context import HABITS
 from agents.hints.manifest import (
     BUNDLE_FORMAT,
@@ -38,7 +38,6 @@ from agents.hints.ranking import RANKER_INPUTS, RANKER_OUTPUT
 from agents.session.window import WINDOW_LIMIT
 from streams.errors import TrainingError
 from training.checkpoint import Checkpoint, load_run
-from training.evaluate import evaluate_bundle
 from training.ranker import FEATURES, ClickRanker, load_ranker
 
 OPSET: Final = 20
@@ -53,15 +52,12 @@ def export_bundle(
     name: str,
     version: str = "1",
     ranker: Path | None = None,
-    measure: bool = True,
-    commands: Sequence[str] = (),
 ) -> Path:
     """Write the bundle of a checkpoint, or of a run's folder, as folder `out`; returns it.
 
     What was there is replaced only when the new one is complete. `ranker`: the run or file of the click
-    ranker to order lists with. With `measure` the manifest gets December's figures (minutes; the data must
-    be installed). `commands`: what made the bundle, when not `aigq export` of this run alone. Raises
-    TrainingError when checkpoint or graph cannot be used.
+    ranker to order lists with. The manifest has no figures yet: `aigq evaluate --record` puts them in.
+    Raises TrainingError when checkpoint or graph cannot be used.
     """
     trained = load_run(run)
     lexicon = format_lexicon(trained.lexicon)
@@ -86,21 +82,16 @@ def export_bundle(
         files={file: entry_of(data) for file, data in files.items()},
         training=trained.run,
         metrics={},
-        commands=tuple(commands) or (f"aigq export {run.name} --out {out.name}",),
+        commands=(_command(run, out, ranker),),
     )
     write_bundle(out, manifest, files)
-    if measure:
-        add_metrics(out, evaluate_bundle(out))
     return out
 
 
-def add_metrics(bundle: Path, metrics: dict[str, Any]) -> Manifest:
-    """Put measured figures into a bundle's manifest, in one step. Raises BundleError."""
-    manifest = load_manifest(bundle).model_copy(update={"metrics": metrics})
-    unfinished = bundle / (MANIFEST_NAME + ".part")
-    unfinished.write_text(_text(manifest), encoding="utf-8")
-    unfinished.replace(bundle / MANIFEST_NAME)
-    return manifest
+def _command(run: Path, out: Path, ranker: Path | None) -> str:
+    """Names only: a manifest says nothing of the machine it was made on."""
+    option = f" --ranker runs/{ranker.name}" if ranker else ""
+    return f"aigq export runs/{run.name}{option} --out exported_models/{out.name}"
 
 
 def write_bundle(out: Path, manifest: Manifest, files: dict[str, bytes]) -> None:

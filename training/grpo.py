@@ -3,14 +3,16 @@
 Each step (§3.5): fresh rollouts from the current policy, rewards per hint and per list (training.rewards),
 advantages per slot (Eq 11 to 13, training.advantages), contexts that are neither hopeless nor solved, and a
 clipped policy-gradient loss with an entropy bonus (training.policy_loss). Plain GRPO differs in one setting,
-`level`. A context's reference list is what the basket held, in strict interest order; the click probability
-is the ranker's on the first place, whatever the slot: a place must not be an argument for itself.
+`level`. A context's reference list is what the basket held, in strict interest order, or of a direct session
+its label list; the click probability is the ranker's on the first place, whatever the slot: a place must not
+be an argument for itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from training.checkpoint import CHECKPOINT_NAME, Checkpoint, digest, save_checkp
 from training.datasets.dataset import Dataset
 from training.generator import Generator, tensors
 from training.grpo_config import GrpoConfig
+from training.label_blocks import Blocks, sessions_of
 from training.loop import LossOf, Plan, batch_rows, run_steps, step_noise
 from training.policy_loss import policy_loss
 from training.processes import ALONE, World, share
@@ -37,7 +40,7 @@ from training.rewards import (
     sequence_parts,
     sequence_rewards,
 )
-from training.sessions import Sample, Samples, taken
+from training.sessions import Sample, Samples
 from training.sft import two_rates
 from training.slots import list_log_probs, only_top, sampled
 from training.targets import TargetRule, target_lists
@@ -49,15 +52,16 @@ STRICT: Final = TargetRule(order="interest", order_noise=0.0)
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What rollouts are judged by. counts: (V,), the largest 1."""
+    """What rollouts are judged by. counts: (V,), the largest 1. blocks: of direct sessions' references."""
 
     ranker: ClickRanker
     features: LexiconFeatures
     tables: QueryTables
     counts: Any
+    blocks: Blocks | None = None
 
     @classmethod
-    def of(cls, start: Checkpoint, data: Dataset, ranker: ClickRanker) -> Judge:
+    def of(cls, start: Checkpoint, data: Dataset, ranker: ClickRanker, blocks: Blocks | None = None) -> Judge:
         """For a checkpoint's lexicon."""
         vocabulary = vocabulary_of(start.lexicon, data.purchases, start.encoder())
         encoder, size = start.encoder(), len(start.lexicon)
@@ -70,7 +74,7 @@ class Judge:
             categories=torch.from_numpy(vocabulary.categories[:size] + 1),
         )
         counts = np.array([count for _, count in start.lexicon], np.float32)
-        return cls(ranker.eval(), LexiconFeatures.of(start), tables, counts / counts.max())
+        return cls(ranker.eval(), LexiconFeatures.of(start), tables, counts / counts.max(), blocks)
 
     def clicks(self, contexts: Contexts, lists: Tensor) -> Tensor:
         """p̂ of each hint as on the first place, (B, G, K)."""
@@ -85,14 +89,21 @@ def run_grpo(
     data: Dataset,
     config: GrpoConfig = GrpoConfig(),  # noqa: B008 - frozen
     *,
+    samples: Samples | None = None,
     threads: int = 1,
     world: World = ALONE,
 ) -> Path:
     """Go on from `start`, or with the run in `out`; returns the checkpoint, `out`/generator.pt.
 
+    samples: what to learn from, each with a query of the lexicon to come; None: the training part's.
     Raises TrainingError.
     """
-    samples = trained_on(data, warm_days=60 if data.about["households"] == 0 else 0)
+    given = {} if samples is None else {"samples": _named(samples)}
+    blocks = Blocks.made(data, start, ranker, "direct") if config.sessions == "direct" else None
+    if samples is None:
+        samples = trained_on(data, warm_days=60 if data.about["households"] == 0 else 0)
+    if blocks is not None:
+        samples = sessions_of(samples, "direct", blocks.clicked)
     network = start.network()
     plan = Plan(
         steps=config.steps,
@@ -104,8 +115,9 @@ def run_grpo(
         threads=threads,
     )
     identity = {"config": asdict(config), "data": data.about["files"], "start": digest(start.weights)}
-    identity["ranker"] = digest(ranker.state_dict())
-    loss_of = grpo_loss(network, start, samples, Judge.of(start, data, ranker), config, world)
+    identity |= {"ranker": digest(ranker.state_dict()), **given}
+    judge = Judge.of(start, data, ranker, blocks)
+    loss_of = grpo_loss(network, start, samples, judge, config, world)
     rates = two_rates(config.decoder_rate)
     name = "IL-GRPO" if config.level == "query" else "GRPO"
     points = run_steps(
@@ -127,9 +139,10 @@ def grpo_loss(
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
         rows = share(batch_rows(len(samples), config.batch, config.seed, step), world)
         noise = step_noise(config.seed, step)
-        chosen = [samples.samples[row] for row in rows]
-        contexts = taken(samples.contexts, rows)
-        wanted = torch.from_numpy(target_lists(chosen, judge.counts, rule, noise).lists)
+        part = samples.at(rows)
+        chosen, contexts = part.samples, part.contexts
+        blocks = judge.blocks.of(part, rule) if judge.blocks else ()
+        wanted = torch.from_numpy(target_lists(chosen, judge.counts, rule, noise, *blocks).lists)
         policy = _policy(network, contexts, config)
         lists = _rollouts(policy.detach(), config, world, step)
         logp, entropy = list_log_probs(policy, lists)
@@ -198,6 +211,12 @@ def bought_queries(samples: Sequence[Sample], count: int) -> Tensor:
     for row, sample in enumerate(samples):
         found[row, list(sample.items)] = True
     return found
+
+
+def _named(samples: Samples) -> str:
+    """What a run says that it learnt from."""
+    keys = [(one.basket_id, one.task) for one in samples.samples]
+    return sha256(repr(keys).encode()).hexdigest()[:16]
 
 
 def _policy(network: Generator, contexts: Contexts, config: GrpoConfig) -> Tensor:

@@ -18,6 +18,7 @@ from typing import Literal
 from streams.errors import TrainingError
 
 Level = Literal["query", "sequence"]
+Sessions = Literal["day", "direct"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class GrpoConfig:
 
     # "query": IL-GRPO, an advantage per slot [P Eq 11]. "sequence": plain GRPO, one per list, to compare.
     level: Level = "query"
+    sessions: Sessions = "day"  # what lists are compared with; see training.label_blocks
 
     # Rollouts. Log-probabilities must be read at the temperature and top_k that the lists were drawn with.
     group: int = 8  # G, lists per context [P §3.5.4, ROLL]

@@ -152,13 +152,15 @@ def click_loss(network: ClickRanker, shown: Shown, config: RankerConfig, world: 
 
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
         rows = share(batch_rows(len(shown), config.batch, config.seed, step), world)
-        logits = network.logits(
-            torch.from_numpy(shown.features[rows]), torch.from_numpy(shown.position[rows])
-        )
-        clicked = torch.from_numpy(shown.clicked[rows])
-        return F.binary_cross_entropy_with_logits(logits, clicked), {"weight": float(len(rows))}
+        return log_loss_of(network, shown, rows), {"weight": float(len(rows))}
 
     return loss_of
+
+
+def log_loss_of(network: ClickRanker, shown: Shown, rows: npt.NDArray[np.int64]) -> Tensor:
+    """Mean log loss of the named impressions, a scalar."""
+    logits = network.logits(torch.from_numpy(shown.features[rows]), torch.from_numpy(shown.position[rows]))
+    return F.binary_cross_entropy_with_logits(logits, torch.from_numpy(shown.clicked[rows]))
 
 
 def shown_hints(data: Dataset, samples: Samples, part: str) -> Shown:
@@ -167,17 +169,21 @@ def shown_hints(data: Dataset, samples: Samples, part: str) -> Shown:
     An impression belongs to the next-basket sample of the same basket. Raises TrainingError without any.
     """
     span = getattr(data.split, part)
-    row_of = {one.basket_id: row for row, one in enumerate(samples.samples) if one.task == NEXT}
-    rows = data.impressions.filter(
-        pl.col("time_ms").is_between(span.start_ms, span.end_ms, closed="left")
-        & pl.col("basket_id").is_in(list(row_of))
-        & pl.col("number").is_not_null()
-    )
-    if not rows.height:
+    inside = pl.col("time_ms").is_between(span.start_ms, span.end_ms, closed="left")
+    shown = with_features(data.impressions.filter(inside), samples, data)
+    if not len(shown):
         raise TrainingError(
             f"No hint was shown in the {part} span, so there is no click to learn from.",
             action="Take a log with hint_impression and hint_click events, or the built-in data.",
         )
+    return shown
+
+
+def with_features(impressions: pl.DataFrame, samples: Samples, data: Dataset) -> Shown:
+    """Impressions of a data set, in their order; those are left out whose basket has no next-basket sample
+    in `samples`, and those of a query that the lexicon lacks."""
+    row_of = {one.basket_id: row for row, one in enumerate(samples.samples) if one.task == NEXT}
+    rows = impressions.filter(pl.col("basket_id").is_in(list(row_of)) & pl.col("number").is_not_null())
     places = np.array([row_of[basket] for basket in rows["basket_id"].to_list()], np.int64)
     lexicon = LexiconFeatures.of(blank_checkpoint(data, Shape()))
     return Shown(
@@ -201,7 +207,7 @@ def _features(
         )
         for start in range(0, len(places), CHUNK)
     ]
-    return np.concatenate(parts)[:, 0]
+    return np.concatenate(parts)[:, 0] if parts else np.zeros((0, FEATURES), np.float32)
 
 
 def save_ranker(network: ClickRanker, path: Path) -> None:

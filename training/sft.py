@@ -9,14 +9,11 @@ queries as choices (training.slots), and a base of our own (training.base) to st
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor, nn
 
@@ -25,23 +22,25 @@ from training.base import trained_on
 from training.checkpoint import CHECKPOINT_NAME, Checkpoint, digest, save_checkpoint
 from training.datasets.dataset import Dataset
 from training.generator import Generator, tensors
+from training.grpo_config import Sessions
+from training.label_blocks import Blocks, sessions_of
 from training.loop import LossOf, OptimizerOf, Plan, batch_rows, run_steps, step_noise
 from training.processes import ALONE, World, share
-from training.ranker import ClickRanker, LexiconFeatures, clicks_of
-from training.sessions import NEXT, Samples, taken
+from training.ranker import ClickRanker
+from training.sessions import Samples, taken
 from training.slots import list_log_probs
 from training.targets import TargetRule, target_lists
 
 SHOWN: Final = ("hints",)
-GENERATED: Final = 2  # candidates per hint
 
 
 @dataclass(frozen=True, slots=True)
 class SftConfig:
-    """Everything a run depends on besides data, start and ranker. decoder_rate: the decoder's learning rate,
-    as a share of the prior's."""
+    """Everything a run depends on besides data, start and ranker. sessions: see training.label_blocks.
+    decoder_rate: the decoder's learning rate, as a share of the prior's."""
 
     seed: int = 0
+    sessions: Sessions = "day"
     steps: int = 200
     batch: int = 256
     learning_rate: float = 5e-4
@@ -61,16 +60,16 @@ def run_sft(
     data: Dataset,
     config: SftConfig = SftConfig(),
     *,
-    ranker: ClickRanker | None = None,
+    ranker: ClickRanker,
     world: World = ALONE,
 ) -> Path:
     """Go on from `start`, or with the run in `out`; returns the checkpoint, `out`/generator.pt.
 
-    ranker: orders what fills the lists; without it lists hold what was bought only. Raises TrainingError.
+    ranker: orders what fills the lists. Raises TrainingError.
     """
-    samples = trained_on(data, config.warm_days)
     network = start.network()
-    blocks = Blocks.made(data, start, ranker) if ranker else None
+    blocks = Blocks.made(data, start, ranker, config.sessions)
+    samples = sessions_of(trained_on(data, config.warm_days), config.sessions, blocks.clicked)
     plan = Plan(
         steps=config.steps,
         learning_rate=config.learning_rate,
@@ -83,7 +82,7 @@ def run_sft(
         "config": asdict(replace(config, threads=0)),
         "data": data.about["files"],
         "start": digest(start.weights),
-        "ranker": digest(ranker.state_dict()) if ranker else None,
+        "ranker": digest(ranker.state_dict()),
     }
     points = run_steps(
         out,
@@ -113,7 +112,7 @@ def sft_loss(
     samples: Samples,
     start: Checkpoint,
     config: SftConfig,
-    blocks: Blocks | None = None,
+    blocks: Blocks,
     world: World = ALONE,
 ) -> LossOf:
     """The loss of step 1 …; each pass draws a new order of samples and of every target list."""
@@ -123,8 +122,7 @@ def sft_loss(
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
         rows = batch_rows(len(samples), config.batch, config.seed, step)
         noise, part = step_noise(config.seed, step), samples.at(rows)
-        extra = blocks.of(part, rule) if blocks else ()
-        targets = target_lists(part.samples, counts / counts.max(), rule, noise, *extra)
+        targets = target_lists(part.samples, counts / counts.max(), rule, noise, *blocks.of(part, rule))
         lists, weights = share(targets.lists, world), share(targets.weights, world)
         contexts = taken(samples.contexts, share(rows, world))
         logp = slot_log_probs(network, contexts, torch.from_numpy(lists))
@@ -134,39 +132,6 @@ def sft_loss(
         return -(logp * sizes).sum() / whole, figures
 
     return loss_of
-
-
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """The target's first and last block: what was clicked, by basket, and what the start would write."""
-
-    clicked: Mapping[int, list[int]]
-    start: Generator
-    ranker: ClickRanker
-    features: LexiconFeatures
-
-    @classmethod
-    def made(cls, data: Dataset, start: Checkpoint, ranker: ClickRanker) -> Blocks:
-        """Of a data set's impressions and the checkpoint to start from."""
-        rows = data.impressions.filter(pl.col("clicked") & pl.col("number").is_not_null())
-        clicked: defaultdict[int, list[int]] = defaultdict(list)
-        for basket, number in rows.select("basket_id", "number").iter_rows():
-            clicked[basket].append(number)
-        return cls(clicked, start.network(), ranker.eval(), LexiconFeatures.of(start))
-
-    def of(self, samples: Samples, rule: TargetRule) -> tuple[list[list[int]], list[list[int]]]:
-        """Per sample its clicked queries, and its generated ones by click probability, none weaker than
-        the rule's `weak`. A hint is clicked before its basket: none in the middle of one."""
-        with torch.no_grad():
-            scores = self.start.scores(**tensors(samples.contexts))
-            numbers = scores.topk(min(GENERATED * rule.hints, scores.shape[1])).indices.numpy()
-        click = clicks_of(self.ranker, self.features, samples.contexts, numbers).numpy()
-        order = np.argsort(-click, axis=1, kind="stable")
-        strong = np.take_along_axis(click, order, 1) >= rule.weak
-        ranked = np.take_along_axis(numbers, order, 1)
-        generated = [row[kept].tolist() for row, kept in zip(ranked, strong, strict=True)]
-        clicked = [self.clicked.get(one.basket_id, []) if one.task == NEXT else [] for one in samples.samples]
-        return clicked, generated
 
 
 def slot_log_probs(network: Generator, contexts: Contexts, lists: Tensor) -> Tensor:

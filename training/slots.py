@@ -49,7 +49,7 @@ def list_log_probs(logits: Tensor, lists: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probability of each hint given those before it, and the entropy of its choice; (B, G, K) both.
 
     logits: (B, K, V), with -1e9 or less for what cannot be chosen. lists: (B, G, K) int64 of distinct
-    queries; after the first missing slot (-1) nothing may follow. Missing slots give 0 and 0.
+    queries. Missing slots (-1) give 0 and 0, and take nothing from those after them.
     """
     logp = logits.log_softmax(-1)
     present = lists >= 0
@@ -95,7 +95,7 @@ def sampled(
     """G lists per context from the policy, (B, G, K) int64.
 
     Each slot draws from its `top_k` likeliest queries at a temperature, without those that earlier slots of
-    its list have drawn.
+    its list have drawn; -1 where none of them is left.
     """
     values, places = (logits / temperature).topk(min(top_k, logits.shape[2]), dim=-1)  # (B, K, top)
     lists = torch.full((logits.shape[0], groups, logits.shape[1]), -1, dtype=torch.int64)
@@ -104,8 +104,10 @@ def sampled(
         noisy = values[:, None, slot] - torch.log(-torch.log(draws.clamp(1e-9, 1 - 1e-7)))
         offered = places[:, None, slot].expand(-1, groups, -1)
         repeated = (offered.unsqueeze(-1) == lists[:, :, None, :slot]).any(-1)
-        pick = torch.where(repeated, torch.full_like(noisy, HIDDEN), noisy).argmax(-1, keepdim=True)
-        lists[:, :, slot] = offered.gather(2, pick).squeeze(-1)
+        best, pick = noisy.masked_fill(repeated, -torch.inf).max(-1, keepdim=True)
+        possible = best > HIDDEN / temperature / 2
+        drawn = torch.where(possible, offered.gather(2, pick), torch.full_like(pick, -1))
+        lists[:, :, slot] = drawn.squeeze(-1)
     return lists
 
 

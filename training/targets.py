@@ -90,10 +90,11 @@ def sure_items(
     noise: np.random.Generator,
     clicked: Sequence[int] = (),
 ) -> list[int]:
-    """What was clicked, then what was bought, by interest; one of them, drawn at random, for `single`."""
+    """What was clicked, then what was bought, by interest; shuffled, or one alone, in the other orders."""
     items = np.array(sample.items, np.int64)
-    if rule.order == "single":
-        return [int(noise.choice([*clicked, *items]))]
+    if rule.order != "interest":
+        shuffled = noise.permutation(np.array([*clicked, *items], np.int64)).tolist()
+        return list(dict.fromkeys(shuffled))[: 1 if rule.order == "single" else rule.hints]
     interest = np.asarray(sample.habit) + POPULARITY_SHARE * popularity[items] + 1e-6
     keys = np.log(interest) + rule.order_noise * noise.gumbel(size=len(items))
     ordered = items[np.argsort(-keys, kind="stable")].tolist()

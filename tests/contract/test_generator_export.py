@@ -41,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     run_sft(folder / "sft", data, SMALL)
     run_ranker(folder / "ranker", data, RankerConfig(batch=256))
     export_bundle(
-        folder / "sft", folder / "small", name="small", version="2", ranker=folder / "ranker", measure=False
+        folder / "sft", folder / "small", name="small", version="2", ranker=folder / "ranker"
     )
     contexts = data.samples("train").contexts
     return Trained(

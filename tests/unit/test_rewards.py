@@ -173,7 +173,7 @@ def test_parts_without_weight_are_not_computed() -> None:
 
 def test_no_estimate_of_a_missing_slot_gets_into_the_sum() -> None:
     click = torch.tensor([[[0.1, float("nan")]]])
-    config = GrpoConfig()
+    config = GrpoConfig(gamma=2.0)
     parts = query_parts(torch.tensor([[[0, -1]]]), click, torch.tensor([[3, 3]]), tables(), config)
     assert query_rewards(parts, config).tolist() == [[pytest.approx([0.2, 0.0])]]
 

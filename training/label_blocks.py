@@ -1,0 +1,111 @@
+"""What a target list is made of besides what was bought: clicked hints, and queries that the ranker prefers.
+
+Two kinds of session (§3.3.1), and what fills their lists:
+
+    day      a basket and what led to it, as the paper's Think sessions: clicked ‖ bought ‖ the start's own
+             candidates by click probability, none weaker than the rule's `weak`
+    direct   a page view with at least one click, as the paper's Direct sessions: clicked ‖ Rank-TopK, the
+             ranker's best of the whole lexicon (Eq 3); what was bought is not looked at
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+
+from streams.errors import TrainingError
+from training.checkpoint import Checkpoint
+from training.datasets.dataset import Dataset
+from training.generator import Generator, tensors
+from training.grpo_config import Sessions
+from training.ranker import ClickRanker, LexiconFeatures, clicks_of
+from training.sessions import NEXT, Sample, Samples, taken
+from training.targets import TargetRule
+
+GENERATED: Final = 2  # candidates per hint
+CONTEXTS_AT_ONCE: Final = 64
+
+Clicked = Mapping[int, list[int]]
+Int64 = npt.NDArray[np.int64]
+
+
+def clicked_hints(data: Dataset) -> Clicked:
+    """Lexicon numbers of the clicked hints, by the basket that they stood before."""
+    rows = data.impressions.filter(pl.col("clicked") & pl.col("number").is_not_null())
+    clicked: defaultdict[int, list[int]] = defaultdict(list)
+    for basket, number in rows.select("basket_id", "number").iter_rows():
+        clicked[basket].append(number)
+    return dict(clicked)
+
+
+def sessions_of(samples: Samples, kind: Sessions, clicked: Clicked) -> Samples:
+    """The samples that are sessions of a kind. Direct ones hold nothing of the basket.
+
+    Raises TrainingError when there are none.
+    """
+    if kind == "day":
+        return samples
+    rows = [row for row, one in enumerate(samples.samples) if one.task == NEXT and one.basket_id in clicked]
+    if not rows:
+        raise TrainingError(
+            "No hint of the training span was clicked, so there are no direct sessions.",
+            action="Train on day sessions, or take a log with hint_click events.",
+        )
+    views = samples.at(np.array(rows, np.int64))
+    return Samples([replace(one, items=(), habit=()) for one in views.samples], views.contexts)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The first and the last block of target lists; see the module."""
+
+    kind: Sessions
+    clicked: Clicked
+    start: Generator
+    ranker: ClickRanker
+    features: LexiconFeatures
+
+    @classmethod
+    def made(cls, data: Dataset, start: Checkpoint, ranker: ClickRanker, kind: Sessions = "day") -> Blocks:
+        """Of a data set's impressions and the checkpoint to start from."""
+        features = LexiconFeatures.of(start)
+        return cls(kind, clicked_hints(data), start.network(), ranker.eval(), features)
+
+    def of(self, samples: Samples, rule: TargetRule) -> tuple[list[list[int]], list[list[int]]]:
+        """Per sample its clicked and its generated queries, the best first."""
+        numbers = self._candidates(samples, rule)
+        click = clicks_of(self.ranker, self.features, samples.contexts, numbers).numpy()
+        order = np.argsort(-click, axis=1, kind="stable")
+        strong = np.take_along_axis(click, order, 1) >= (rule.weak if self.kind == "day" else 0.0)
+        ranked = np.take_along_axis(numbers, order, 1)
+        generated = [row[kept].tolist() for row, kept in zip(ranked, strong, strict=True)]
+        return [self._clicked(one) for one in samples.samples], generated
+
+    def _clicked(self, sample: Sample) -> list[int]:
+        """A hint is clicked before its basket: none belongs to the middle of one."""
+        return self.clicked.get(sample.basket_id, []) if sample.task == NEXT else []
+
+    def _candidates(self, samples: Samples, rule: TargetRule) -> Int64:
+        """(B, N): the start's own best, or the ranker's best of all."""
+        count = GENERATED * rule.hints
+        if self.kind == "direct":
+            return self._ranked(samples, count)
+        with torch.no_grad():
+            scores = self.start.scores(**tensors(samples.contexts))
+        return scores.topk(min(count, scores.shape[1])).indices.numpy()
+
+    def _ranked(self, samples: Samples, count: int) -> Int64:
+        every = np.arange(len(self.features.units))
+        best = []
+        for low in range(0, len(samples), CONTEXTS_AT_ONCE):
+            contexts = taken(samples.contexts, np.arange(low, min(low + CONTEXTS_AT_ONCE, len(samples))))
+            click = clicks_of(self.ranker, self.features, contexts, every)
+            best.append(click.topk(min(count, click.shape[1])).indices.numpy())
+        return np.concatenate(best)
