@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from aigq import daily_command
 from aigq.console import out
 from streams.errors import TrainingError
 
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     train.command(epilog=EXAMPLE.format("ranker", "ranker"))(ranker)
     train.command(epilog=EXAMPLE.format("sft --start runs/base --ranker runs/ranker", "il_sft"))(sft)
     train.command(epilog=EXAMPLE.format("grpo --start runs/il_sft --ranker runs/ranker", "il_grpo"))(grpo)
+    daily_command.register(train)
     app.add_typer(train, name="train")
     app.command(epilog="Example: aigq reproduce --data data/complete-journey --runs runs")(reproduce)
 

@@ -17,6 +17,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from streams.errors import TrainingError
 from streams.hint_request import to_unit
 from training.checkpoint import CHECKPOINT_NAME, Checkpoint, save_checkpoint
 from training.datasets.dataset import Dataset
@@ -91,10 +92,15 @@ def blank_checkpoint(data: Dataset, shape: Shape) -> Checkpoint:
 
 
 def trained_on(data: Dataset, warm_days: int) -> Samples:
-    """The training part's samples after the first days that teach something."""
+    """The training part's samples after the first days that teach something. Raises TrainingError: none."""
     samples = data.samples("train")
     start_ms = data.split.train.start_ms + DAY_MS * warm_days
     rows = [row for row, one in enumerate(samples.samples) if one.time_ms >= start_ms and one.items]
+    if not rows:
+        raise TrainingError(
+            f"The training span holds no sample after its first {warm_days} days; nothing was trained.",
+            action="Take more data, or leave out fewer days.",
+        )
     return samples.at(np.array(rows, np.int64))
 
 

@@ -5,7 +5,7 @@ Two kinds of session (§3.3.1), and what fills their lists:
     day      a basket and what led to it, as the paper's Think sessions: clicked ‖ bought ‖ the start's own
              candidates by click probability, none weaker than the rule's `weak`
     direct   a page view with at least one click, as the paper's Direct sessions: clicked ‖ Rank-TopK, the
-             ranker's best of the whole lexicon (Eq 3); what was bought is not looked at
+             ranker's best of what is recalled (Eq 3); what was bought is not looked at
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
+from agents.hints.context import Contexts
 from streams.errors import TrainingError
 from training.checkpoint import Checkpoint
 from training.datasets.dataset import Dataset
 from training.generator import Generator, tensors
 from training.grpo_config import Sessions
 from training.ranker import ClickRanker, LexiconFeatures, clicks_of
-from training.sessions import NEXT, Sample, Samples, taken
+from training.sessions import NEXT, Sample, Samples
 from training.targets import TargetRule
 
 GENERATED: Final = 2  # candidates per hint
-CONTEXTS_AT_ONCE: Final = 64
+POPULAR: Final = 100
 
 Clicked = Mapping[int, list[int]]
 Int64 = npt.NDArray[np.int64]
@@ -81,8 +82,10 @@ class Blocks:
     def of(self, samples: Samples, rule: TargetRule) -> tuple[list[list[int]], list[list[int]]]:
         """Per sample its clicked and its generated queries, the best first."""
         numbers = self._candidates(samples, rule)
-        click = clicks_of(self.ranker, self.features, samples.contexts, numbers).numpy()
-        order = np.argsort(-click, axis=1, kind="stable")
+        known = np.maximum(numbers, 0)
+        click = clicks_of(self.ranker, self.features, samples.contexts, known).numpy()
+        click = np.where(numbers >= 0, click, -1.0)
+        order = np.argsort(-click, axis=1, kind="stable")[:, : GENERATED * rule.hints]
         strong = np.take_along_axis(click, order, 1) >= (rule.weak if self.kind == "day" else 0.0)
         ranked = np.take_along_axis(numbers, order, 1)
         generated = [row[kept].tolist() for row, kept in zip(ranked, strong, strict=True)]
@@ -93,19 +96,20 @@ class Blocks:
         return self.clicked.get(sample.basket_id, []) if sample.task == NEXT else []
 
     def _candidates(self, samples: Samples, rule: TargetRule) -> Int64:
-        """(B, N): the start's own best, or the ranker's best of all."""
-        count = GENERATED * rule.hints
+        """(B, N) distinct lexicon numbers, -1 for none."""
         if self.kind == "direct":
-            return self._ranked(samples, count)
+            return recalled(samples.contexts, len(self.features.units))
         with torch.no_grad():
             scores = self.start.scores(**tensors(samples.contexts))
-        return scores.topk(min(count, scores.shape[1])).indices.numpy()
+        return scores.topk(min(GENERATED * rule.hints, scores.shape[1])).indices.numpy()
 
-    def _ranked(self, samples: Samples, count: int) -> Int64:
-        every = np.arange(len(self.features.units))
-        best = []
-        for low in range(0, len(samples), CONTEXTS_AT_ONCE):
-            contexts = taken(samples.contexts, np.arange(low, min(low + CONTEXTS_AT_ONCE, len(samples))))
-            click = clicks_of(self.ranker, self.features, contexts, every)
-            best.append(click.topk(min(count, click.shape[1])).indices.numpy())
-        return np.concatenate(best)
+
+def recalled(contexts: Contexts, lexicon: int) -> Int64:
+    """(B, H + POPULAR): the queries of each shopper's past and the most popular ones, -1 for none.
+
+    Some hundred of them, as in the paper's cascade of recall and ranking (Fig 1).
+    """
+    past = contexts.habits[:, :, 0].astype(np.int64) - 1
+    popular = np.broadcast_to(np.arange(min(POPULAR, lexicon)), (len(past), min(POPULAR, lexicon)))
+    twice = (popular[:, :, None] == past[:, None, :]).any(2)
+    return np.concatenate([past, np.where(twice, -1, popular)], axis=1)

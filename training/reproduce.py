@@ -1,11 +1,12 @@
 """The paper's comparison from nothing: every run that `aigq evaluate` judges, one after the other.
 
     DATA                    the data set (training.datasets)
-    RUNS/base-seed<N>       the prior, on what baskets held
     RUNS/ranker             click probabilities, from impressions
-    RUNS/sft … list_sft … il_sft        one query; any order; interest order; each from its seed's base
-    RUNS/grpo … il_grpo                 per list; per hint; each from its seed's il_sft
-    RUNS/daily              ten days with and without daily updates
+    RUNS/base               the prior, on what baskets held
+    RUNS/sft list_sft il_sft          one query; any order; interest order; on day sessions, from the base
+    RUNS/grpo il_grpo                 per list; per hint; from il_sft
+    RUNS/direct_sft … direct_il_grpo  the same on direct sessions (training.label_blocks), from nothing
+    RUNS/curves-sft.png curves-grpo.png
 
 Seed 0's runs carry no seed in their names. A run that is complete is left as it is, one that was stopped goes
 on: the whole can be stopped and started again at any time.
@@ -13,42 +14,69 @@ on: the whole can be stopped and started again at any time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
+
+import torch
 
 from training import base, grpo, ranker, sft
 from training.checkpoint import Checkpoint, load_run
+from training.curves import draw_curves
 from training.datasets.build import build_dataset
 from training.datasets.dataset import Dataset
 from training.datasets.dataset_config import DatasetConfig
 from training.grpo_config import GrpoConfig, Level
+from training.run_state import CURVE_NAME
 from training.targets import Order
 
-ORDERS: dict[str, Order] = {"sft": "single", "list_sft": "random", "il_sft": "interest"}
-LEVELS: dict[str, Level] = {"grpo": "sequence", "il_grpo": "query"}
-SMALL_HOUSEHOLDS = 40
+ORDERS: Final[dict[str, Order]] = {"sft": "single", "list_sft": "random", "il_sft": "interest"}
+LEVELS: Final[dict[str, Level]] = {"grpo": "sequence", "il_grpo": "query"}
+PICTURES: Final = {
+    "curves-sft.png": (("sft", "list_sft", "il_sft"), ("loss", "norm")),
+    "curves-grpo.png": (("grpo", "il_grpo"), ("reward", "ctr", "rouge", "entropy", "hints", "categories")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """The settings of one kind of session's arms; order and level differ from arm to arm, nothing else."""
+
+    sft: sft.SftConfig
+    grpo: GrpoConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much is trained. Every arm of a kind has the same steps."""
+    """How much is trained."""
 
-    seeds: int = 3
-    households: int = 0
-    base: base.BaseConfig = field(default_factory=base.BaseConfig)
-    sft: sft.SftConfig = field(default_factory=sft.SftConfig)
-    ranker: ranker.RankerConfig = field(default_factory=ranker.RankerConfig)
-    grpo: GrpoConfig = field(default_factory=GrpoConfig)
+    seeds: int
+    households: int
+    base: base.BaseConfig
+    ranker: ranker.RankerConfig
+    day: Methods
+    direct: Methods
 
 
-WHOLE = Budget()
-SMALL = Budget(
+WHOLE: Final = Budget(
+    seeds=3,
+    households=0,
+    base=base.BaseConfig(),
+    ranker=ranker.RankerConfig(),
+    day=Methods(sft.SftConfig(), GrpoConfig()),
+    direct=Methods(
+        # A blank network has all to learn: a higher rate.
+        sft.SftConfig(sessions="direct", learning_rate=3e-3),
+        GrpoConfig(sessions="direct", learning_rate=3e-4),
+    ),
+)
+SMALL: Final = Budget(
     seeds=1,
-    households=SMALL_HOUSEHOLDS,
+    households=40,
     base=base.SMALL,
-    sft=sft.SMALL,
     ranker=ranker.RankerConfig(batch=256),
-    grpo=GrpoConfig(steps=10, batch=16),
+    day=Methods(sft.SMALL, GrpoConfig(steps=10, batch=16)),
+    direct=Methods(replace(sft.SMALL, sessions="direct"), GrpoConfig(sessions="direct", steps=10, batch=16)),
 )
 
 
@@ -57,7 +85,9 @@ def reproduce(data_folder: Path, runs: Path, budget: Budget = WHOLE, *, threads:
     data = build_dataset(data_folder, DatasetConfig(households=budget.households))
     ranker.run_ranker(runs / "ranker", data, replace(budget.ranker, threads=threads))
     for seed in range(budget.seeds):
-        _Seed(seed, runs, data, budget, threads).train()
+        _Seed(seed, runs, data, ranker.load_ranker(runs / "ranker"), threads).train(budget)
+    for name, (arms, figures) in PICTURES.items():
+        draw_curves({arm: runs / arm / CURVE_NAME for arm in arms}, runs / name, figures)
     return data
 
 
@@ -66,27 +96,29 @@ class _Seed:
     seed: int
     runs: Path
     data: Dataset
-    budget: Budget
+    ranker: ranker.ClickRanker
     threads: int
 
-    def train(self) -> None:
+    def train(self, budget: Budget) -> None:
         """All arms of one seed."""
-        judge = ranker.load_ranker(self.runs / "ranker")
-        first = self._base()
+        config = replace(budget.base, seed=self.seed, threads=self.threads)
+        first = load_run(base.run_base(self._folder("base"), self.data, config))
+        self._arms("", first, budget.day)
+        torch.manual_seed(self.seed)
+        blank = base.blank_checkpoint(self.data, config.shape)
+        blank = replace(blank, weights=blank.blank_network().state_dict(), run={"method": "blank"})
+        self._arms("direct_", blank, budget.direct)
+
+    def _arms(self, kind: str, first: Checkpoint, methods: Methods) -> None:
         for arm, order in ORDERS.items():
-            config = replace(self.budget.sft, seed=self.seed, threads=self.threads)
-            config = replace(config, rule=replace(config.rule, order=order))
-            sft.run_sft(self.folder(arm), first, self.data, config, ranker=judge)
-        start = load_run(self.folder("il_sft"))
+            rule = replace(methods.sft.rule, order=order)
+            config = replace(methods.sft, seed=self.seed, threads=self.threads, rule=rule)
+            sft.run_sft(self._folder(kind + arm), first, self.data, config, ranker=self.ranker)
+        start = load_run(self._folder(kind + "il_sft"))
         for arm, level in LEVELS.items():
-            settings = replace(self.budget.grpo, seed=self.seed, level=level)
-            grpo.run_grpo(self.folder(arm), start, judge, self.data, settings, threads=self.threads)
+            settings = replace(methods.grpo, seed=self.seed, level=level)
+            folder = self._folder(kind + arm)
+            grpo.run_grpo(folder, start, self.ranker, self.data, settings, threads=self.threads)
 
-    def folder(self, arm: str) -> Path:
-        """Where the arm's run of this seed lies."""
+    def _folder(self, arm: str) -> Path:
         return self.runs / (f"{arm}-seed{self.seed}" if self.seed else arm)
-
-    def _base(self) -> Checkpoint:
-        config = replace(self.budget.base, seed=self.seed, threads=self.threads)
-        base.run_base(self.folder("base"), self.data, config)
-        return load_run(self.folder("base"))

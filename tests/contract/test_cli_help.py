@@ -17,7 +17,9 @@ from tests.docs.command_tree import fault_in, groups, leaves
 from tests.docs.pages import commands_of
 
 ISSUED = {
-    *("aigq demo", "aigq up", "aigq worker", "aigq replay", "aigq train", "aigq export", "aigq doctor"),
+    *("aigq demo", "aigq up", "aigq worker", "aigq replay", "aigq export", "aigq doctor"),
+    *("aigq data build", "aigq data show", "aigq reproduce", "aigq evaluate"),
+    *("aigq train base", "aigq train ranker", "aigq train sft", "aigq train grpo", "aigq train daily"),
     *("aigq events validate", "aigq events schema", "aigq events sample"),
     *("aigq hints get", "aigq hints watch", "aigq think load", "aigq bundle verify"),
 }

@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
 
+from aigq import daily_command
 from streams.errors import TrainingError
 from tests.evaluation_data import blank_ranker, blank_run, purchases
 from tests.logs import write_jsonl
@@ -42,7 +46,7 @@ FIGURES = {UCTR, CTR, RANKED_UCTR, RECALL, LOG_LOSS}
 
 
 def log(changed_from_ms: int | None = None) -> Iterator[dict[str, Any]]:
-    """A small shop's; one basket goes on over midnight. From a moment on, everybody buys tea and soap, and the
+    """A small shop's; one basket goes on over midnight. From a moment on all buy tea and soap, and that
     basket does not go on."""
     night = [
         event_json("purchase", text, MIDNIGHT_MS + 1000 * place, "u3", session_id="night")
@@ -283,3 +287,33 @@ def test_a_picture_is_drawn(run: Path, result: dict[str, Any], tmp_path: Path) -
     pytest.importorskip("matplotlib")
     assert (run / "daily.png").read_bytes().startswith(b"\x89PNG")
     assert draw_days(result["days"][:1], tmp_path / "one.png").stat().st_size > 5_000
+
+
+def test_the_command_prints_every_day(data: Dataset, tmp_path: Path) -> None:
+    """The log on disk has no hints: the policy learns from what was bought, the ranker stays."""
+    app = typer.Typer()
+    app.command("other")(lambda: None)
+    daily_command.register(app)
+    options = {
+        "--data": data.folder,
+        "--start": blank_run(data, tmp_path / "start"),
+        "--ranker": blank_ranker(tmp_path / "ranker"),
+        "--out": tmp_path / "daily",
+        "--days": 2,
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    said = CliRunner().invoke(app, ["daily", *words, "--small"], catch_exceptions=False)
+    found = json.loads((tmp_path / "daily" / "daily.json").read_text())
+    assert said.exit_code == 0 and "together" in said.output
+    assert all(day["day"] in said.output for day in found["days"])
+    assert [day["learnt"]["hints"] for day in found["days"]] == [0, 0]
+    assert [sorted(path.name for path in one.iterdir()) for one in mornings(tmp_path / "daily")] == [
+        ["policy"]
+    ] * 2
+
+
+def test_the_days_fit_a_narrow_screen(result: dict[str, Any]) -> None:
+    screen = Console(width=80)
+    with screen.capture() as captured:
+        screen.print(daily_command.days_table(result))
+    assert "…" not in captured.get() and f"{result['together']['with'][CTR]['value']:.4f}" in captured.get()
