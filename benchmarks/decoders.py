@@ -210,7 +210,9 @@ def main() -> None:
     parser.add_argument("--matching", action="store_true", help="slots in no order, too")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    config = SftConfig(given.seed, given.steps, decoder_rate=given.decoder_rate, warm_days=given.warm_days)
+    config = SftConfig(
+        seed=given.seed, steps=given.steps, decoder_rate=given.decoder_rate, warm_days=given.warm_days
+    )
     figures = compared(load_dataset(given.data), given.runs, config, matching=given.matching)
     sys.stdout.write(orjson.dumps(figures).decode() + "\n" if given.json else table(figures))
 

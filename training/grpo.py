@@ -34,13 +34,14 @@ from training.processes import ALONE, World, share
 from training.ranker import ClickRanker, LexiconFeatures, clicks_of
 from training.rewards import (
     QueryTables,
+    hit_reward,
     query_parts,
     query_rewards,
     rouge_l_table,
     sequence_parts,
     sequence_rewards,
 )
-from training.sessions import Sample, Samples
+from training.sessions import REST, Sample, Samples
 from training.sft import two_rates
 from training.slots import list_log_probs, only_top, sampled
 from training.targets import TargetRule, target_lists
@@ -140,14 +141,13 @@ def grpo_loss(
         rows = share(batch_rows(len(samples), config.batch, config.seed, step), world)
         noise = step_noise(config.seed, step)
         part = samples.at(rows)
-        chosen, contexts = part.samples, part.contexts
+        contexts = part.contexts
         blocks = judge.blocks.of(part, rule) if judge.blocks else ()
-        wanted = torch.from_numpy(target_lists(chosen, judge.counts, rule, noise, *blocks).lists)
+        wanted = torch.from_numpy(target_lists(part.samples, judge.counts, rule, noise, *blocks).lists)
         policy = _policy(network, contexts, config)
         lists = _rollouts(policy.detach(), config, world, step)
         logp, entropy = list_log_probs(policy, lists)
-        bought = bought_queries(chosen, len(judge.counts)) if config.w_hit else None
-        rewards = judged(lists, contexts, wanted, judge, config, bought)
+        rewards = judged(lists, part, wanted, judge, config)
         present = lists >= 0
         scores = list_scores(rewards["query"], present)
         kept = difficulty_mask(scores, *config.difficulty, config.best_query_reward)
@@ -179,16 +179,19 @@ def grpo_loss(
 
 
 def judged(
-    lists: Tensor,
-    contexts: Contexts,
-    wanted: Tensor,
-    judge: Judge,
-    config: GrpoConfig,
-    bought: Tensor | None = None,
+    lists: Tensor, part: Samples, wanted: Tensor, judge: Judge, config: GrpoConfig
 ) -> Mapping[str, Tensor]:
-    """Rewards of rollouts: "query" (B, G, K) and "sequence" (B, G), and the parts of both by name."""
-    click, count = judge.clicks(contexts, lists), len(judge.counts)
-    owned = owned_queries(contexts, count) if config.w_novelty else None
+    """Rewards of rollouts: "query" (B, G, K) and "sequence" (B, G), and the parts of both by name.
+
+    In the middle of a basket no hint was ever shown, and the ranker knows nothing of it: there, what was
+    really bought afterwards earns what a sure click would.
+    """
+    count = len(judge.counts)
+    bought = bought_queries(part.samples, count)
+    middle = torch.tensor([sample.task == REST for sample in part.samples]).reshape(-1, 1, 1)
+    sure = hit_reward(lists, bought) * (config.beta / config.gamma)
+    click = torch.where(middle, sure, judge.clicks(part.contexts, lists))
+    owned = owned_queries(part.contexts, count) if config.w_novelty else None
     per_query = query_parts(lists, click, wanted, judge.tables, config, owned, bought)
     per_list = sequence_parts(lists, judge.tables, config)
     return {

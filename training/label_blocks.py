@@ -3,7 +3,8 @@
 Two kinds of session (§3.3.1), and what fills their lists:
 
     day      a basket and what led to it, as the paper's Think sessions: clicked ‖ bought ‖ the start's own
-             candidates by click probability, none weaker than the rule's `weak`
+             candidates by click probability, none weaker than the rule's `weak`; in the middle of a basket
+             in the start's own order
     direct   a page view with at least one click, as the paper's Direct sessions: clicked ‖ Rank-TopK, the
              ranker's best of what is recalled (Eq 3); what was bought is not looked at
 """
@@ -27,7 +28,7 @@ from training.datasets.dataset import Dataset
 from training.generator import Generator, tensors
 from training.grpo_config import Sessions
 from training.ranker import ClickRanker, LexiconFeatures, clicks_of
-from training.sessions import NEXT, Sample, Samples
+from training.sessions import NEXT, REST, Sample, Samples
 from training.targets import TargetRule
 
 GENERATED: Final = 2  # candidates per hint
@@ -85,8 +86,12 @@ class Blocks:
         known = np.maximum(numbers, 0)
         click = clicks_of(self.ranker, self.features, samples.contexts, known).numpy()
         click = np.where(numbers >= 0, click, -1.0)
+        weak = rule.weak if self.kind == "day" else 0.0
+        # In the middle of a basket no hint was ever shown, and the ranker knows nothing of it.
+        middle = np.array([one.task == REST for one in samples.samples])[:, None]
+        click = np.where(middle, 1.0, click)
         order = np.argsort(-click, axis=1, kind="stable")[:, : GENERATED * rule.hints]
-        strong = np.take_along_axis(click, order, 1) >= (rule.weak if self.kind == "day" else 0.0)
+        strong = np.take_along_axis(click, order, 1) >= weak
         ranked = np.take_along_axis(numbers, order, 1)
         generated = [row[kept].tolist() for row, kept in zip(ranked, strong, strict=True)]
         return [self._clicked(one) for one in samples.samples], generated

@@ -67,7 +67,7 @@ WHOLE: Final = Budget(
     direct=Methods(
         # A blank network has all to learn: a higher rate.
         sft.SftConfig(sessions="direct", learning_rate=3e-3),
-        GrpoConfig(sessions="direct", learning_rate=3e-4),
+        GrpoConfig(sessions="direct", learning_rate=3e-4, steps=100),
     ),
 )
 SMALL: Final = Budget(

@@ -31,9 +31,8 @@ from agents.session.interest import Interest, InterestPolicy
 from agents.session.step import TextEncoder
 from agents.session.window import insert, place_of
 from streams.hint_request import Behaviour, HabitEntries, HintRequest, Version
-from training.baselines import HABIT_HALF_LIFE_MS
 from training.baskets import Basket, household_baskets, logged_baskets
-from training.datasets.complete_journey import WHOLE_YEAR, Span
+from training.datasets.complete_journey import HABIT_HALF_LIFE_MS, WHOLE_YEAR, Span
 
 NEXT: Final = 0
 REST: Final = 1

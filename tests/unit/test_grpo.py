@@ -1,4 +1,4 @@
-"""IL-GRPO on a tiny network: a judge that likes one thing is soon served, and each setting does what it says."""
+"""IL-GRPO on a tiny network: a judge is soon served as it likes, and each setting does what it says."""
 
 from __future__ import annotations
 
@@ -171,8 +171,7 @@ def test_every_hint_is_judged_as_on_the_first_place(
     assert click.shape == (2, 2, 4)
     assert torch.allclose(click[:, 0], click[:, 1].flip(-1), atol=1e-6)
     popular = [math.log1p(count) / 10 for _, count in data.lexicon]
-    weight = float(judge.ranker.last.weight[0, 0])
-    bias = float(judge.ranker.last.bias[0])
+    weight, bias = (float(values.detach().flatten()[0]) for values in judge.ranker.last.parameters())
     expected = [1 / (1 + math.exp(-bias - weight * popular[query])) for query in (5, 3, 0, 1)]
     assert click[0, 0].tolist() == pytest.approx(expected, abs=1e-5)
 

@@ -22,7 +22,6 @@ from training.evaluation.metrics import (
     query_hit_rate,
     recall,
 )
-from training.next_basket import recall_at_10
 from training.vocabulary import Vocabulary, vocabulary_of
 
 NAN = float("nan")
@@ -74,6 +73,12 @@ def test_a_repeated_query_counts_at_its_first_place_only() -> None:
     assert hits.found[0, :4].tolist() == [True, False, True, False]
     assert recall(hits, 3)[0] == 1.0
     assert ndcg(hits, 3)[0] < 1.0
+    assert recall(hits_of(["milk", "milk"], {"milk", "eggs"}), 10)[0] == 0.5
+
+
+def test_a_hit_beyond_the_tenth_query_does_not_count_for_the_first_ten() -> None:
+    hits = hits_of([*"abcdefghij", "milk"], {"milk"})
+    assert [figure(hits, 10)[0] for figure in (recall, hit_rate, ndcg, mrr)] == [0.0] * 4
 
 
 def test_queries_beyond_the_thirtieth_are_not_read() -> None:
@@ -149,7 +154,7 @@ def plain_figures(queries: list[str], truth: set[str], made: Vocabulary) -> dict
     total = sum(made.counts[: made.lexicon_size])
     bits = [-math.log2(made.counts[made.number[query]] / total) for query in ten]
     return {
-        "recall@10": recall_at_10(queries, truth),
+        "recall@10": len(truth & set(ten)) / min(10, len(truth)),
         "hit_rate@10": float(bool(gains)),
         "ndcg@10": sum(gains) / ideal,
         "mrr@10": max((1 / (place + 1) for place, q in enumerate(ten) if q in truth), default=0.0),

@@ -1,6 +1,10 @@
 """Ranking by a real, tiny ONNX graph, and the reason shown with a hint."""
 
+from __future__ import annotations
+
 import hashlib
+import math
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -9,59 +13,49 @@ from onnx import TensorProto, helper
 
 from agents.hints.generator import Candidate, open_session
 from agents.hints.ranking import Ranker, explain
+from agents.hints.ranking_features import RANKING_FEATURES, F
 from streams.hint_request import Behaviour, HintRequest, Int8, Version
 
 DIM = 4
 
 
 class Words:
-    """A text encoder with four words."""
+    """A text encoder with four words; nothing for no text."""
 
     name = "words"
     dim = DIM
 
     def embed(self, text: str) -> Int8:
         vector = np.zeros(DIM, np.int8)
-        place = ["milk", "bread", "beer", "soap"].index(text) if text else 0
-        vector[place] = 127
+        if text:
+            vector[["milk", "bread", "beer", "soap"].index(text)] = 127
         return vector
 
 
 def ranker_graph() -> bytes:
-    """p = sigmoid(10 · shopper interest · query + 0.1 · log-popularity − 0.01 · position)."""
-    floats = TensorProto.FLOAT
-    tensors: dict[str, np.ndarray] = {
-        "shopper": np.array(1, np.int64),
-        "ten": np.array(10, np.float32),
-        "tenth": np.array(0.1, np.float32),
-        "hundredth": np.array(0.01, np.float32),
-        "axis": np.array([1], np.int64),
-        "flat": np.array([-1], np.int64),
-    }
+    """p = sigmoid(10 · shopper + log-popularity + 5 · count share − position)."""
+    weights = np.zeros((F, 1), np.float32)
+    for name, weight in (("shopper", 10.0), ("log_popularity", 10.0), ("count_share", 5.0)):
+        weights[RANKING_FEATURES.index(name)] = weight
     nodes = [
-        helper.make_node("Gather", ["interests", "shopper"], ["wish"], axis=1),
-        helper.make_node("Mul", ["wish", "query"], ["product"]),
-        helper.make_node("ReduceSum", ["product", "axis"], ["match"]),
-        helper.make_node("Mul", ["match", "ten"], ["a"]),
-        helper.make_node("Mul", ["log_popularity", "tenth"], ["b"]),
-        helper.make_node("Mul", ["position", "hundredth"], ["c"]),
-        helper.make_node("Add", ["a", "b"], ["ab"]),
-        helper.make_node("Sub", ["ab", "c"], ["abc"]),
-        helper.make_node("Sigmoid", ["abc"], ["column"]),
-        helper.make_node("Reshape", ["column", "flat"], ["p"]),
-    ]
-    inputs = [
-        helper.make_tensor_value_info("interests", floats, ["N", 2, DIM]),
-        helper.make_tensor_value_info("query", floats, ["N", DIM]),
-        helper.make_tensor_value_info("position", floats, ["N", 1]),
-        helper.make_tensor_value_info("log_popularity", floats, ["N", 1]),
+        helper.make_node("MatMul", ["features", "weights"], ["column"]),
+        helper.make_node("Squeeze", ["column", "axis"], ["relevance"]),
+        helper.make_node("Cast", ["position"], ["place"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["relevance", "place"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["p"]),
     ]
     graph = helper.make_graph(
         nodes,
         "ranker",
-        inputs,
-        [helper.make_tensor_value_info("p", floats, ["N"])],
-        [onnx.numpy_helper.from_array(value, name) for name, value in tensors.items()],
+        [
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", F]),
+            helper.make_tensor_value_info("position", TensorProto.INT32, ["N"]),
+        ],
+        [helper.make_tensor_value_info("p", TensorProto.FLOAT, ["N"])],
+        [
+            onnx.numpy_helper.from_array(weights, "weights"),
+            onnx.numpy_helper.from_array(np.array([1], np.int64), "axis"),
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     return bytes(model.SerializeToString())
@@ -83,16 +77,52 @@ def candidates(*queries: str) -> list[Candidate]:
     return [Candidate(query, -float(place)) for place, query in enumerate(queries)]
 
 
+def sigmoid(*logits: float) -> list[float]:
+    return [1 / (1 + math.exp(-logit)) for logit in logits]
+
+
 def test_what_the_shopper_likes_comes_first(ranker: Ranker) -> None:
-    ordered = ranker.order(candidates("milk", "bread", "beer"), request("milk", likes="beer"))
+    ordered = ranker.order(candidates("milk", "bread", "beer"), request(likes="beer"))
     assert [candidate.query for candidate in ordered] == ["beer", "milk", "bread"]
     assert [candidate.score for candidate in ordered] == [-2.0, 0.0, -1.0]
 
 
+def test_what_the_shopper_comes_back_to_is_found_by_its_number(ranker: Ranker) -> None:
+    """Beer is bought twice, bread once; milk is the most popular one, but not of this past."""
+    past = request("beer", "bread", "beer")
+    p = ranker.probabilities(candidates("milk", "bread", "beer"), past)
+    share = math.log2(2) / math.log2(3)
+    expected = sigmoid(math.log(101), math.log(11) + 5 * share, math.log(11) + 5)
+    assert p == pytest.approx(expected, abs=1e-3)  # counts are coded in steps
+    assert [one.query for one in ranker.order(candidates("milk", "bread", "beer"), past)] == [
+        "beer",
+        "bread",
+        "milk",
+    ]
+
+
 def test_probabilities_are_the_graphs_own(ranker: Ranker) -> None:
     p = ranker.probabilities(candidates("soap", "beer"), request(likes="beer"))
-    logits = np.array([0.0, 10 + 0.1 * np.log(11) - 0.01])
-    assert p == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-5)
+    assert p.dtype == np.float32
+    assert p == pytest.approx(sigmoid(0.0, 10 + math.log(11)), abs=1e-6)
+
+
+def test_a_query_out_of_the_lexicon_has_no_count_but_an_interest(ranker: Ranker) -> None:
+    p = ranker.probabilities(candidates("soap", "milk"), request("soap", likes="soap"))
+    assert p == pytest.approx(sigmoid(10.0, math.log(101)), abs=1e-6)
+
+
+def test_every_candidate_is_compared_as_on_the_first_place(ranker: Ranker) -> None:
+    four = candidates("milk", "bread", "beer", "soap")
+    forward, back = (ranker.probabilities(order, request(likes="soap")) for order in (four, four[::-1]))
+    assert forward.tolist() == back[::-1].tolist()
+    third = ranker.run(np.zeros((2, F), np.float32), np.array([0, 2], np.int32))
+    assert third == pytest.approx(sigmoid(0.0, -2.0), abs=1e-6)
+
+
+def test_ties_keep_the_generators_order(ranker: Ranker) -> None:
+    ordered = ranker.order(candidates("beer", "milk", "bread"), request())
+    assert [candidate.query for candidate in ordered] == ["milk", "beer", "bread"]
 
 
 def test_an_empty_list_stays_empty(ranker: Ranker) -> None:
@@ -110,8 +140,7 @@ def test_nothing_near_is_no_reason() -> None:
 
 def test_another_encoders_vectors_are_not_compared() -> None:
     foreign = request("beer", "milk")
-    foreign = HintRequest(
-        foreign.user, foreign.version, "first", 1.0, hashlib.sha256().hexdigest(), foreign.behaviours,
-        np.roll(foreign.vectors, 1, axis=1), foreign.interests,
-    )  # fmt: skip
+    foreign = replace(
+        foreign, encoder=hashlib.sha256().hexdigest(), vectors=np.roll(foreign.vectors, 1, axis=1)
+    )
     assert explain("beer", foreign, Words()) == "purchase: beer"

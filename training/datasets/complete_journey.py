@@ -26,6 +26,7 @@ from streams.errors import DatasetError
 PHRASES_PATH = Path(__file__).with_name("complete_journey_phrases.tsv")
 TYPE_KEY = ("product_category", "product_type")
 PURCHASE_ORDER = ("household_id", "time_ms", "basket_id", "type_id")
+HABIT_HALF_LIFE_MS = 90 * 86_400_000  # a purchase this old counts half in a habit
 
 
 class Span(NamedTuple):

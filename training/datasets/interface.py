@@ -38,8 +38,7 @@ import numpy.typing as npt
 import polars as pl
 
 from streams.errors import DatasetError
-from training.baselines import HABIT_HALF_LIFE_MS
-from training.datasets.complete_journey import WHOLE_YEAR, Span
+from training.datasets.complete_journey import HABIT_HALF_LIFE_MS, WHOLE_YEAR, Span
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]

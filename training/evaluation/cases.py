@@ -3,8 +3,7 @@
 A case is one sample of one task, judged on real purchases. History is every purchase of the household
 *strictly before* the case's time: a second basket of the same second is none. Rest of basket: what was
 already bought of this basket is `seen`, and owned. A phrase is new where the household does not own it
-yet, the same rule as in training.next_basket. All of it is ours; the paper does not say what its truth is
-(§5.1.2).
+yet. All of it is ours; the paper does not say what its truth is (§5.1.2).
 """
 
 from __future__ import annotations

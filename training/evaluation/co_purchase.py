@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from training.baselines import HABIT_HALF_LIFE_MS
+from training.datasets.complete_journey import HABIT_HALF_LIFE_MS
 from training.evaluation.counting_arms import Float64, Int64, PurchaseLog, left_out
 from training.neighbours import co_occurrence
 

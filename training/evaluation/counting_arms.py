@@ -8,7 +8,7 @@ Ties go to the phrase that is more popular, then by name; so a short list is fil
 Popularity and habit are updated basket by basket: a case of time T sees every basket strictly older than
 T, and nothing else. Neighbours are frozen at a given time. They know every phrase of the purchases, also
 those that the lexicon lacks. What was already bought of this basket (`seen`) is never listed. Ours: the
-paper compares with a retrieval channel alone (§5.1); training.baselines holds the same counts as lists of 10.
+paper compares with a retrieval channel alone (§5.1).
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from training.baselines import HABIT_HALF_LIFE_MS
-from training.datasets.complete_journey import WHOLE_YEAR
+from training.datasets.complete_journey import HABIT_HALF_LIFE_MS, WHOLE_YEAR
 
 if TYPE_CHECKING:
     from training.evaluation.cases import Cases, Recommender

@@ -2,7 +2,7 @@
 
 A list is read to its 30th query, best first. f is the set of a case's hits, |T| its phrases still to come:
 
-    recall@k    hits in the first k / min(k, |T|), as in training.next_basket
+    recall@k    hits in the first k / min(k, |T|)
     hit_rate@k  1 if the first k hold a hit
     ndcg@k      Σ_hits 1/log2(1 + place) / Σ_{place ≤ min(k, |T|)} 1/log2(1 + place); places from 1
     mrr@k       1 / place of the first hit in the first k, else 0

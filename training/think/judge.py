@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.next_basket import recall_at_10
+from training.evaluation.metrics import LIST_LENGTH, Hits, recall
 from training.think.mapping_version import Mapping
 
 PHRASES_MIN = 4
@@ -32,19 +32,18 @@ class LeadsOn:
 def judge_mapping(mapping: Mapping, baskets: Sequence[Sequence[str]], *, seed: int) -> LeadsOn:
     """One seeded trigger for each basket of PHRASES_MIN distinct phrases or more."""
     chance = random.Random(seed)  # noqa: S311 - a sample, no secret
-    recalls = []
-    covered = 0
+    lists, truths = [], []
     for basket in baskets:
         if len(basket) < PHRASES_MIN:
             continue
         trigger = chance.choice(basket)
-        queries = [found["query"] for found in mapping.get(trigger, ())]
-        recalls.append(recall_at_10(queries, set(basket) - {trigger}))
-        covered += bool(queries)
+        lists.append([found["query"] for found in mapping.get(trigger, ())])
+        truths.append(set(basket) - {trigger})
+    recalls = recall(Hits.of(lists, truths), LIST_LENGTH).tolist()
     judged = max(len(recalls), 1)
     return LeadsOn(
         baskets=len(recalls),
         recall_at_10=round(sum(recalls) / judged, 4),
-        any_hit=round(sum(recall > 0 for recall in recalls) / judged, 4),
-        covered=round(covered / judged, 4),
+        any_hit=round(sum(share > 0 for share in recalls) / judged, 4),
+        covered=round(sum(map(bool, lists)) / judged, 4),
     )
