@@ -1,6 +1,6 @@
 """What became of one hint: shown, clicked or dismissed, beside the list that it came from.
 
-Outcomes are the training data of the next bundle, so each carries what the list knew: version of bundle
+Outcomes are for reports on what was shown, so each carries what the list knew: version of bundle
 and mapping, why it was renewed, place and score. One that could not be joined says why.
 To change the record: new fields are optional with a default, types never change.
 """

@@ -1,7 +1,7 @@
 """The network's layers, and its encoder: L behaviours and two interests, one token each.
 
 Departures from the paper: behaviours are vectors embedded when they arrived, not text (§3.2), and there is
-about a million parameters instead of 30 billion (§5.1). The decoder is in training.decoder.
+about a million parameters instead of 30 billion (§5.1). The decoder is in training.slots.
 """
 
 from __future__ import annotations

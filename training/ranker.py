@@ -11,7 +11,7 @@ published list, and so does ours.
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,7 +139,7 @@ def run_ranker(out: Path, data: Dataset, config: RankerConfig = RankerConfig(), 
         seed=config.seed,
         threads=config.threads,
     )
-    identity = {"config": asdict(config), "data": data.about["files"]}
+    identity = {"config": asdict(replace(config, threads=0)), "data": data.about["files"]}
     loss_of = click_loss(network, shown, config, world)
     run_steps(out, network, loss_of, plan, "ranker", identity=identity, world=world)
     if world.writes:
@@ -183,7 +183,8 @@ def with_features(impressions: pl.DataFrame, samples: Samples, data: Dataset) ->
     """Impressions of a data set, in their order; those are left out whose basket has no next-basket sample
     in `samples`, and those of a query that the lexicon lacks."""
     row_of = {one.basket_id: row for row, one in enumerate(samples.samples) if one.task == NEXT}
-    rows = impressions.filter(pl.col("basket_id").is_in(list(row_of)) & pl.col("number").is_not_null())
+    known = pl.col("number").is_not_null() & pl.col("position").is_not_null()
+    rows = impressions.filter(pl.col("basket_id").is_in(list(row_of)) & known)
     places = np.array([row_of[basket] for basket in rows["basket_id"].to_list()], np.int64)
     lexicon = LexiconFeatures.of(blank_checkpoint(data, Shape()))
     return Shown(

@@ -9,7 +9,7 @@ baskets of training.baskets. Two tasks, one sample each a basket:
   too; with `honest`, as in every evaluation, never, since they are made from what is being predicted.
   Of a log's own searches those are seen that came before.
 
-The paper's sessions are exposures with a click (§3.3.1); exposures come with a later data set of ours.
+The paper's sessions are exposures with a click (§3.3.1) and days; training.label_blocks has both kinds.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 
 from streams.hint_request import Int8, to_int8
 
-END_TOKEN: Final = "</q>"  # noqa: S105 - ends a query in the trie; no text contains it
+END_TOKEN: Final = "</q>"  # noqa: S105 - the tokenizer's special token; no text contains it
 TEXT_LIMIT: Final = 512  # characters; events' texts are far shorter
 CACHE_SIZE: Final = 65_536
 NGRAM: Final = 3
@@ -79,7 +79,7 @@ class SubwordEncoder:
         return self._embed(text)
 
     def tokens(self, text: str) -> list[int]:
-        """Token numbers of `text`, as the trie is built from."""
+        """Token numbers of `text`, as the reward for likeness compares them."""
         ids: list[int] = self._tokenizer.encode(_well_formed(text), add_special_tokens=False).ids
         return ids
 

@@ -10,10 +10,12 @@ import torch
 from agents.hints.bundle import Bundle, load_bundle, verify_bundle
 from agents.hints.context import Contexts
 from streams.errors import TrainingError
+from training import base
+from training.base import run_base
 from training.checkpoint import Checkpoint, load_checkpoint, load_run
 from training.datasets.build import build_dataset
-from training.datasets.dataset_config import DatasetConfig
 from training.datasets.dataset import Dataset
+from training.datasets.dataset_config import DatasetConfig
 from training.export import export_bundle
 from training.generator import tensors
 from training.ranker import LexiconFeatures, RankerConfig, load_ranker, run_ranker
@@ -38,8 +40,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small network and ranker, trained and exported by the commands' own functions: half a minute."""
     folder = tmp_path_factory.mktemp("trained")
     data = build_dataset(folder / "data", DatasetConfig(households=HOUSEHOLDS))
-    run_sft(folder / "sft", data, SMALL)
-    run_ranker(folder / "ranker", data, RankerConfig(batch=256))
+    ranker = load_ranker(run_ranker(folder / "ranker", data, RankerConfig(batch=256)))
+    run_base(folder / "base", data, base.SMALL)
+    run_sft(folder / "sft", load_run(folder / "base"), data, SMALL, ranker=ranker)
     export_bundle(
         folder / "sft", folder / "small", name="small", version="2", ranker=folder / "ranker"
     )
@@ -107,7 +110,8 @@ def test_the_exported_ranker_gives_pytorchs_probabilities(trained: Trained) -> N
 
 
 def test_training_with_the_same_seed_gives_the_same_weights(trained: Trained, tmp_path: Path) -> None:
-    again = load_checkpoint(run_sft(tmp_path, trained.data, SMALL))
+    start, ranker = load_run(trained.folder / "base"), load_ranker(trained.folder / "ranker")
+    again = load_checkpoint(run_sft(tmp_path, start, trained.data, SMALL, ranker=ranker))
     for name, values in trained.checkpoint.weights.items():
         assert torch.equal(again.weights[name], values), name
 

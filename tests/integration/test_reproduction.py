@@ -1,4 +1,4 @@
-"""The whole reproduction in small: data, every arm, evaluation, page and bundle, by the program's own commands."""
+"""The whole reproduction in small: data, all arms, evaluation, page and bundle, by the program's commands."""
 
 from pathlib import Path
 

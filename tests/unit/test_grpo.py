@@ -24,7 +24,7 @@ from training.grpo_config import GrpoConfig
 from training.loop import CURVE_NAME
 from training.processes import ALONE
 from training.ranker import ClickRanker
-from training.sessions import Samples
+from training.sessions import NEXT, REST, Samples
 
 CONFIG = GrpoConfig(
     steps=30, batch=16, group=6, learning_rate=0.02, decoder_rate=0.5, difficulty=(0.0, 1.0), w_length=0.0
@@ -60,7 +60,11 @@ def start(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint
 
 @pytest.fixture(scope="module")
 def samples(data: Dataset) -> Samples:
-    return trained_on(data, 0)
+    return of_task(trained_on(data, 0), NEXT)
+
+
+def of_task(samples: Samples, task: int) -> Samples:
+    return samples.at(np.array([row for row, one in enumerate(samples.samples) if one.task == task]))
 
 
 def step_of(
@@ -214,7 +218,7 @@ def test_rewards_of_a_list_by_hand(data: Dataset, start: Checkpoint, samples: Sa
     bought = bought_queries(part.samples, len(data.queries))
     owned = owned_queries(part.contexts, len(data.queries))
     lists, wanted = torch.tensor([[[0, 1, 13, -1]]]), torch.tensor([[0, 13, 1, 2]])
-    made = judged(lists, part.contexts, wanted, judge, config, bought)
+    made = judged(lists, part, wanted, judge, config)
     for slot, query in enumerate((0, 1, 13)):
         rouge = float(judge.tables.rouge[query, wanted[0, slot]])
         expected = 2 * 0.25 + 0.3 * rouge + float(bought[0, query]) + 0.5 * float(~owned[0, query])
@@ -222,6 +226,15 @@ def test_rewards_of_a_list_by_hand(data: Dataset, start: Checkpoint, samples: Sa
     assert float(made["rouge"][0, 0, 0]) == 1.0
     assert float(made["query"][0, 0, 3]) == 0.0
     assert float(made["format"]) == -0.25
+
+
+def test_amid_a_basket_what_is_bought_earns_what_a_sure_click_would(data: Dataset, start: Checkpoint) -> None:
+    part = of_task(trained_on(data, 0), REST).at(np.arange(8))
+    judge, lists = Judge.of(start, data, likes_rare(data)), torch.arange(8).repeat(8, 1, 1)
+    config = replace(CLICKS, gamma=4.0, beta=0.7)
+    made = judged(lists, part, torch.full((8, 8), -1), judge, config)["query"]
+    for row, sample in enumerate(part.samples):
+        assert made[row, 0].tolist() == pytest.approx([0.7 * (query in sample.items) for query in range(8)])
 
 
 def test_without_samples_nothing_is_trained(data: Dataset, start: Checkpoint, tmp_path: Path) -> None:

@@ -82,14 +82,14 @@ def row_of(lines: list[str], name: str) -> list[str]:
 def test_rows_stand_beside_the_papers_as_ratios() -> None:
     lines = comparison(TABLE_1, QUERY, ARMS, LIFTS)
     assert len(lines) == 2 + len(TABLE_1) + 1
-    ours = row_of(lines, "Direct, IL-SFT")
-    # The paper: 0.0442 / 0.0100 and 0.0442 / 0.0428.
-    assert ours[1:3] == ["`il_sft`", "0.0442"]
+    ours = row_of(lines, "Think, IL-SFT")
+    # The paper: 0.0559 / 0.0100 and 0.0559 / 0.0549.
+    assert ours[1:3] == ["`il_sft`", "0.0559"]
     assert ours[3] == "0.6000 (0.5900 to 0.6100)"
-    assert ours[4:] == ["4.42", "1.200 (1.190 to 1.210)", "1.03", "1.090 (1.080 to 1.100)", "agrees"]
+    assert ours[4:] == ["5.59", "1.200 (1.190 to 1.210)", "1.02", "1.090 (1.080 to 1.100)", "agrees"]
     assert row_of(lines, "EBR")[4:6] == ["1", "1"]
-    assert row_of(lines, "Direct, SFT")[6:] == ["1", "1", "–"]
-    assert row_of(lines, "Think, IL-SFT")[1] == "–"
+    assert row_of(lines, "Think, SFT")[6:] == ["1", "1", "–"]
+    assert row_of(lines, "Direct, IL-SFT")[1] == "–"
     assert row_of(lines, "Direct, IL-SFT + IL-GRPO")[3:] == ["–", "6.79", "–", "1.59", "–", "–"]
 
 

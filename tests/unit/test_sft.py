@@ -75,6 +75,19 @@ def shares(samples: Samples, blocks: Blocks, numbers: Sequence[Sequence[int]]) -
     ]
 
 
+def of_task(samples: Samples, task: int) -> Samples:
+    """The first dozen."""
+    rows = [row for row, one in enumerate(samples.samples) if one.task == task]
+    return samples.at(np.array(rows[:12]))
+
+
+def best_of(samples: Samples, blocks: Blocks) -> list[list[int]]:
+    """The start's eight best queries."""
+    with torch.no_grad():
+        best: list[list[int]] = blocks.start.scores(**tensors(samples.contexts)).topk(8).indices.tolist()
+    return best
+
+
 def clicked_at(samples: Samples, blocks: Blocks, row: int, query: int) -> float:
     context = samples.at(np.array([row])).contexts
     return float(clicks_of(blocks.ranker, blocks.features, context, np.array([[query]])))
@@ -108,17 +121,23 @@ def test_lists_begin_with_clicks_then_hold_the_basket_then_what_was_generated(
 
 
 def test_generated_queries_are_the_starts_best_by_click_probability(samples: Samples, blocks: Blocks) -> None:
-    part = samples.at(np.arange(12))
+    part = of_task(samples, NEXT)
     _, generated = blocks.of(part, RULE)
-    with torch.no_grad():
-        scores = blocks.start.scores(**tensors(part.contexts))
-    for row, found in enumerate(shares(part, blocks, generated)):
-        assert set(generated[row]) == set(scores[row].topk(8).indices.tolist())
+    for queries, own, found in zip(
+        generated, best_of(part, blocks), shares(part, blocks, generated), strict=True
+    ):
+        assert set(queries) == set(own)
         assert found == sorted(found, reverse=True)
 
 
+def test_amid_a_basket_they_keep_the_starts_own_order(samples: Samples, blocks: Blocks) -> None:
+    part = of_task(samples, REST)
+    assert blocks.of(part, RULE)[1] == best_of(part, blocks)
+    assert blocks.of(part, replace(RULE, weak=0.9))[1] == best_of(part, blocks)
+
+
 def test_what_is_too_weak_is_not_generated(samples: Samples, blocks: Blocks) -> None:
-    part = samples.at(np.arange(12))
+    part = of_task(samples, NEXT)
     _, all_ = blocks.of(part, replace(RULE, weak=0.0))
     found = shares(part, blocks, all_)
     weak = float(np.median(np.concatenate(found)))

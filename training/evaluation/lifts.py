@@ -21,9 +21,9 @@ Int64 = npt.NDArray[np.int64]
 
 STEPS: Final = (
     *(("list_sft", "sft"), ("il_sft", "list_sft"), ("grpo", "il_sft"), ("il_grpo", "il_sft")),
-    ("il_grpo", "grpo"),
+    *(("il_grpo", "grpo"), ("direct_grpo", "direct_il_sft"), ("direct_il_grpo", "direct_il_sft")),
 )
-REFERENCES: Final = ("ebr", "sft")
+REFERENCES: Final = ("ebr", "sft", "direct_sft", "habit", "habit_item_knn")
 LIFTED: Final = (
     *("recall@10", "new_recall@10", "ndcg@10", "recall@3", "query_hr@30", "cate_hr@30"),
     *("semantic_similarity", "unique_categories", UCTR),

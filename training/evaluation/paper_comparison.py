@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from training.evaluation.page_cells import NONE, Entry, interval_cell, ratio_cell, table
-from training.evaluation.paper_tables import EBR_ARM, SFT_ARM, PaperRow, paper_reference
+from training.evaluation.paper_tables import EBR_ARM, PaperRow, paper_reference
 
 HEAD: Final = (
     *("row", "our arm", "paper", "ours", "paper ÷ EBR", "ours ÷ EBR"),
@@ -34,7 +34,7 @@ def _compared(row: PaperRow, figure: str, arms: Mapping[str, Any], lifts: Mappin
     paper, there = row.figures[figure], row.arm in arms
     cells = [row.name, f"`{row.arm}`" if there else NONE, f"{paper:g}"]
     cells.append(interval_cell(arms.get(row.arm, {}).get(figure)))
-    for reference in (EBR_ARM, SFT_ARM):
+    for reference in (EBR_ARM, row.sft_arm):
         ratio = paper / paper_reference(reference, figure, think=row.think)
         lift = lifts.get(f"{row.arm}/{reference}", {}).get(figure)
         cells += [f"{ratio:.3g}", "1" if there and row.arm == reference else ratio_cell(lift)]
