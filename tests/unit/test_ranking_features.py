@@ -35,9 +35,9 @@ HOUR_MS = 3_600_000
 
 def blank(rows: int = 1) -> Contexts:
     """Nobody knows anything."""
-    codes = [np.zeros((rows, WINDOW_LIMIT), np.int32) for _ in range(3)]
+    actions, ages, repeats = (np.zeros((rows, WINDOW_LIMIT), np.int32) for _ in range(3))
     events, interests = np.zeros((rows, WINDOW_LIMIT, DIM), np.int8), np.zeros((rows, 2, DIM), np.int8)
-    return Contexts(events, *codes, interests, np.zeros((rows, HABITS, 3), np.int16))
+    return Contexts(events, actions, ages, repeats, interests, np.zeros((rows, HABITS, 3), np.int16))
 
 
 def remembered(context: Contexts, *past: tuple[int, float, float]) -> Contexts:
@@ -150,7 +150,8 @@ def test_queries_of_its_own_and_of_all_give_the_same(seed: int) -> None:
 
 def shared(contexts: Contexts, row: int, numbers: Int64) -> Float32:
     """(N, F) of one context, the queries given as everybody's."""
-    return ranking_features(contexts, UNITS[numbers], POPULAR[numbers], numbers)[row]
+    made: Float32 = ranking_features(contexts, UNITS[numbers], POPULAR[numbers], numbers)[row]
+    return made
 
 
 @given(st.integers(0, 10_000))
