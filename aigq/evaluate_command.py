@@ -27,6 +27,8 @@ COLUMNS: Final = {
     "coverage@10": "coverage\n@10",
     "uctr@3": "UCTR@3\nsimulated",
 }
+NARROW: Final = ("recall@10", "new_recall@10", "recall@3", "query_hr@30", "uctr@3")  # below WIDE
+WIDE: Final = 130  # characters
 PARTS: Final = ("test", "validate")
 
 
@@ -102,7 +104,8 @@ def details_path(results: Path) -> Path:
 
 def screen_table(task: str, arms: Mapping[str, Mapping[str, Any]], details: Mapping[str, Any]) -> Table:
     """One row per arm; the greatest value of each column in bold. Intervals stand in the JSON."""
-    shown = [figure for figure in COLUMNS if any(figure in one for one in arms.values())]
+    wanted = COLUMNS if out.width >= WIDE else NARROW
+    shown = [figure for figure in wanted if any(figure in one for one in arms.values())]
     best = {figure: max(_value(one, figure, -1.0) for one in arms.values()) for figure in shown}
     counts = details["about"]["cases"][task]
     title = f"{task.replace('_', ' ')}: {counts['cases']:,} cases of {counts['households']:,} households"

@@ -43,9 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     ranker = load_ranker(run_ranker(folder / "ranker", data, RankerConfig(batch=256)))
     run_base(folder / "base", data, base.SMALL)
     run_sft(folder / "sft", load_run(folder / "base"), data, SMALL, ranker=ranker)
-    export_bundle(
-        folder / "sft", folder / "small", name="small", version="2", ranker=folder / "ranker"
-    )
+    export_bundle(folder / "sft", folder / "small", name="small", version="2", ranker=folder / "ranker")
     contexts = data.samples("train").contexts
     return Trained(
         data,

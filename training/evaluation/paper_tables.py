@@ -1,8 +1,9 @@
 """The figures of the paper's Tables 1 and 2, its lift online (§5), and our arm in each row.
 
 Direct rows stand beside our arms on direct sessions. Think rows stand beside those on day sessions: the same
-kind of session and of label list, but no reasoning and no interest points. A row without an arm is one that we
-do not have: no language model answers zero-shot here. Prompt compression (§3.2) has no counterpart: our contexts are vectors from the start.
+kind of session and of label list, but no reasoning and no interest points. A row without an arm is one that
+we do not have: no language model answers zero-shot here, and prompt compression (§3.2) has no counterpart,
+since our contexts are vectors from the start.
 """
 
 from __future__ import annotations
