@@ -28,6 +28,7 @@ from streams.hint_request import HintRequest, to_unit
 
 RANKER_INPUTS: Final = ("features", "position")
 RANKER_OUTPUT: Final = "p"
+READ: Final = 10  # hints that a reader asks for unless it says otherwise
 NEAR: Final = 0.5  # cosine from which a behaviour counts as the reason for a hint
 ACTION_NAMES: Final = {code: str(action) for action, code in ACTION_CODES.items()}
 
@@ -43,11 +44,17 @@ class Ranker:
         self._index = QueryIndex(list(counts))
 
     def order(self, candidates: Sequence[Candidate], request: HintRequest) -> list[Candidate]:
-        """Candidates with the likeliest click first; ties keep their order. Scores stay the generator's."""
+        """The first READ candidates with the likeliest click first; ties, and the others, keep their order.
+
+        A candidate from behind may be likelier by itself and still repeat what the list already says: which
+        hints are read is the generator's choice, which is read first the ranker's. Scores stay the
+        generator's.
+        """
         if not candidates:
             return []
-        p = self.probabilities(candidates, request)
-        return [candidates[place] for place in np.argsort(-p, kind="stable")]
+        read = candidates[:READ]
+        p = self.probabilities(read, request)
+        return [*(read[place] for place in np.argsort(-p, kind="stable")), *candidates[READ:]]
 
     def probabilities(self, candidates: Sequence[Candidate], request: HintRequest) -> Float32:
         """(N,) click probabilities, each as on the first place."""

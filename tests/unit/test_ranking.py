@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from agents.hints.generator import Candidate, open_session
-from agents.hints.ranking import Ranker, explain
+from agents.hints.ranking import READ, Ranker, explain
 from agents.hints.ranking_features import RANKING_FEATURES, F
 from streams.hint_request import Behaviour, HintRequest, Int8, Version
 
@@ -123,6 +123,13 @@ def test_every_candidate_is_compared_as_on_the_first_place(ranker: Ranker) -> No
 def test_ties_keep_the_generators_order(ranker: Ranker) -> None:
     ordered = ranker.order(candidates("beer", "milk", "bread"), request())
     assert [candidate.query for candidate in ordered] == ["milk", "beer", "bread"]
+
+
+def test_what_is_not_read_stays_behind_however_likely(ranker: Ranker) -> None:
+    listed = candidates(*["milk", "bread"] * (READ // 2), "beer")
+    ordered = ranker.order(listed, request(likes="beer"))
+    assert len(ordered) == READ + 1
+    assert ordered[-1].query == "beer"
 
 
 def test_an_empty_list_stays_empty(ranker: Ranker) -> None:
