@@ -30,6 +30,7 @@ from training.sessions import REST, Samples, taken
 
 WARM_SAMPLES = 60_000
 DAY_MS = 86_400_000
+WARM_DAYS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class BaseConfig:
     weight_decay: float = 0.05
     balance: float = 0.5
     rest_weight: float = 2.0
-    warm_days: int = 60
+    warm_days: int = WARM_DAYS
     threads: int = 1
     shape: Shape = field(default_factory=Shape)
 
@@ -91,17 +92,27 @@ def blank_checkpoint(data: Dataset, shape: Shape) -> Checkpoint:
     return Checkpoint(fitting, data.lexicon, data.tokenizer, data.table, {})
 
 
-def trained_on(data: Dataset, warm_days: int) -> Samples:
-    """The training part's samples after the first days that teach something. Raises TrainingError: none."""
-    samples = data.samples("train")
-    start_ms = data.split.train.start_ms + DAY_MS * warm_days
+def trained_on(data: Dataset, warm_days: int = WARM_DAYS) -> Samples:
+    """The training part's samples that teach something, without those of the first days, of which at most a
+    quarter of the span is left out. Raises TrainingError when there are none."""
+    samples, span = data.samples("train"), data.split.train
+    start_ms = span.start_ms + min(DAY_MS * warm_days, (span.end_ms - span.start_ms) // 4)
     rows = [row for row, one in enumerate(samples.samples) if one.time_ms >= start_ms and one.items]
     if not rows:
         raise TrainingError(
-            f"The training span holds no sample after its first {warm_days} days; nothing was trained.",
-            action="Take more data, or leave out fewer days.",
+            "The training span holds no basket with a query of the lexicon; nothing was trained.",
+            action="Take more data: `aigq data show` says how much there is.",
         )
     return samples.at(np.array(rows, np.int64))
+
+
+def same_words(start: Checkpoint, data: Dataset) -> None:
+    """Raises TrainingError when a checkpoint's queries or embeddings are not the data set's."""
+    if start.lexicon != data.lexicon or start.encoder().name != data.encoder().name:
+        raise TrainingError(
+            "The start was trained on another data set: its lexicon or its encoder differs.",
+            action="Train base, ranker, lists and IL-GRPO on one data set, one after the other.",
+        )
 
 
 def begin(network: Generator, samples: Samples, data: Dataset) -> None:

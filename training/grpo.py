@@ -22,7 +22,7 @@ from torch import Tensor
 
 from agents.hints.context import Contexts
 from training.advantages import difficulty_mask, list_advantages, list_scores
-from training.base import trained_on
+from training.base import same_words, trained_on
 from training.checkpoint import CHECKPOINT_NAME, Checkpoint, digest, save_checkpoint
 from training.datasets.dataset import Dataset
 from training.generator import Generator, tensors
@@ -99,10 +99,11 @@ def run_grpo(
     samples: what to learn from, each with a query of the lexicon to come; None: the training part's.
     Raises TrainingError.
     """
+    same_words(start, data)
     given = {} if samples is None else {"samples": _named(samples)}
     blocks = Blocks.made(data, start, ranker, "direct") if config.sessions == "direct" else None
     if samples is None:
-        samples = trained_on(data, warm_days=60 if data.about["households"] == 0 else 0)
+        samples = trained_on(data)
     if blocks is not None:
         samples = sessions_of(samples, "direct", blocks.clicked)
     network = start.network()

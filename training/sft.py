@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.hints.context import Contexts
-from training.base import trained_on
+from training.base import WARM_DAYS, same_words, trained_on
 from training.checkpoint import CHECKPOINT_NAME, Checkpoint, digest, save_checkpoint
 from training.datasets.dataset import Dataset
 from training.generator import Generator, tensors
@@ -46,7 +46,7 @@ class SftConfig:
     learning_rate: float = 5e-4
     decoder_rate: float = 0.2
     weight_decay: float = 0.01
-    warm_days: int = 60
+    warm_days: int = WARM_DAYS
     threads: int = 1
     rule: TargetRule = field(default_factory=TargetRule)
 
@@ -67,6 +67,7 @@ def run_sft(
 
     ranker: orders what fills the lists. Raises TrainingError.
     """
+    same_words(start, data)
     network = start.network()
     blocks = Blocks.made(data, start, ranker, config.sessions)
     samples = sessions_of(trained_on(data, config.warm_days), config.sessions, blocks.clicked)

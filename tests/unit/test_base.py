@@ -12,7 +12,7 @@ import torch
 from streams.errors import TrainingError
 from tests.evaluation_data import TINY, small_dataset
 from training import base
-from training.base import BaseConfig, base_loss, begin, blank_checkpoint, run_base, trained_on
+from training.base import BaseConfig, base_loss, begin, blank_checkpoint, run_base, same_words, trained_on
 from training.checkpoint import load_run
 from training.curves import read_curve
 from training.datasets.dataset import Dataset
@@ -47,17 +47,26 @@ def blank(data: Dataset, seed: int = 0) -> Generator:
 
 
 def test_it_trains_on_what_comes_after_the_first_days(data: Dataset, samples: Samples) -> None:
-    later = trained_on(data, 30)
-    from_ms = data.split.train.start_ms + 30 * DAY_MS
+    later = trained_on(data, 10)
+    from_ms = data.split.train.start_ms + 10 * DAY_MS
     assert 0 < len(later) < len(samples)
     assert all(one.time_ms >= from_ms and one.items for one in later.samples)
     assert sum(one.time_ms >= from_ms for one in samples.samples) == len(later)
     assert len(later.contexts) == len(later.samples)
 
 
-def test_too_many_days_left_out_are_refused(data: Dataset) -> None:
-    with pytest.raises(TrainingError, match="no sample after its first 500 days"):
-        trained_on(data, 500)
+def test_at_most_a_quarter_of_the_span_is_left_out(data: Dataset) -> None:
+    span = data.split.train
+    kept = trained_on(data, 10_000)
+    assert min(one.time_ms for one in kept.samples) >= span.start_ms + (span.end_ms - span.start_ms) // 4
+    assert len(kept) > 0
+
+
+def test_a_start_of_other_words_is_refused(data: Dataset) -> None:
+    start = blank_checkpoint(data, TINY)
+    same_words(start, data)
+    with pytest.raises(TrainingError, match="another data set"):
+        same_words(replace(start, lexicon=start.lexicon[1:]), data)
 
 
 def test_a_list_is_no_longer_than_the_lexicon(data: Dataset) -> None:

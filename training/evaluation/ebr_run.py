@@ -18,7 +18,6 @@ from training.evaluation.ebr import BATCH, STEPS, TwoTower, train_ebr
 from training.progress import progress
 
 TWO_TOWER_NAME: Final = "two_tower.pt"
-WARM_DAYS: Final = 60  # as list-SFT: nobody has a past yet
 PASSES_MAX: Final = 12  # over a small data set; the whole year's samples are passed over some 10 times
 
 
@@ -32,7 +31,7 @@ def load_or_train_ebr(folder: Path, data: Dataset, *, seed: int = 0) -> TwoTower
         return load_ebr(path, data)
     encoder = data.encoder()
     queries = to_unit(np.stack([encoder.embed(query) for query in data.queries]))
-    samples = trained_on(data, 0 if data.about["households"] else WARM_DAYS)
+    samples = trained_on(data)
     steps = min(STEPS, 1 + PASSES_MAX * len(samples) // BATCH)
     with progress("two-tower baseline, seed " + str(seed), 1) as report:
         model = train_ebr(samples, queries, [count for _, count in data.lexicon], seed=seed, steps=steps)
