@@ -66,7 +66,6 @@ class GrpoConfig:
     learning_rate: float = 2e-4  # ours: the 1e-6 of [P §3.5.4, ROLL] moves 30B parameters, we have a million
     decoder_rate: float = 0.05  # of the learning rate, for all but the prior; ours
     batch: int = 64  # contexts per step [ROLL]; 64 × 8 lists are the paper's 512, if it counts lists
-    updates: int = 1  # of the network per batch of rollouts [ROLL ppo_epochs]; with 1 no clip can bind
     steps: int = 60  # ours: with more, what is learned of the middle of baskets is lost
     seed: int = 0
 
@@ -92,7 +91,7 @@ class GrpoConfig:
             yield field.name, finite, "finite numbers"
         yield "level", self.level in ("query", "sequence"), '"query" (IL-GRPO) or "sequence" (plain GRPO)'
         yield "group", self.group >= 2, "2 lists or more: one has nothing to be compared with"
-        for name in ("top_k", "batch", "updates", "steps"):
+        for name in ("top_k", "batch", "steps"):
             yield name, getattr(self, name) >= 1, "a number of at least 1"
         positive = ("temperature", "gamma", "beta", "eps", "learning_rate", "reward_clip", "advantage_clip")
         for name in positive:
