@@ -34,7 +34,7 @@ class Hint(_Value):
     """One suggested query, and where it comes from."""
 
     query: str = Field(min_length=1, description="the text to show and to search for")
-    score: float = Field(description="higher is better; comparable within one source only")
+    score: float = Field(description="the source's own; the list's order need not be the score's")
     source: Source = Field(description="who proposed it")
     why: str = Field("", description="for people: what led to it")
     held_until: int = Field(0, description="epoch ms: the user just did this; not to be shown before")

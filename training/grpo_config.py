@@ -102,6 +102,8 @@ class GrpoConfig:
         yield "w_ctr", self.best_query_reward > 0, "a weight above 0, or one to w_rouge, w_hit or w_novelty"
         yield "length_band", 1 <= self.length_band[0] <= self.length_band[1], "(low, high) from 1 up"
         yield "near_duplicate", 0 < self.near_duplicate <= 1, "a similarity above 0, at most 1"
+        earns = self.sessions == "day" or not self.w_hit
+        yield "w_hit", earns, "0 with direct sessions, which hold nothing of the basket"
         low, high = self.difficulty
         yield "difficulty", low < high, "(low, high) with low below high"
         yield "clip_low", 0 < self.clip_low <= self.clip_high, "a number above 0, at most clip_high"

@@ -18,7 +18,7 @@ from streams.hint_request import to_unit
 RANKING_FEATURES: Final = (
     "visit",  # cosine of the visit's interest and the query
     "shopper",  # cosine of the shopper's interest and the query
-    "nearest",  # greatest cosine of a behaviour in the window and the query
+    "nearest",  # greatest cosine of a behaviour in the window and the query, at least 0
     "along",  # sum of the cosines above 0 of the last hour's behaviours, log(1 + ·)
     "log_popularity",  # log(1 + the query's count) / 10
     "count",  # log2(1 + the shopper's decayed count of the query)

@@ -22,6 +22,7 @@ from training.grpo_config import GrpoConfig
         {"gamma": float("nan")},
         {"gamma": float("inf")},
         {"w_rouge": -0.1},
+        {"w_hit": 0.5, "sessions": "direct"},
         {"w_ctr": 0.0, "w_rouge": 0.0},
         {"length_band": (3, 2)},
         {"length_band": (0, 2)},
