@@ -15,6 +15,7 @@ import torch
 from agents.hints.encoder import SubwordEncoder
 from streams.errors import TrainingError
 from streams.hint_request import to_unit
+from training.datasets.whole_files import replaced
 from training.generator import Generator
 from training.network import Shape
 
@@ -64,7 +65,6 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write the file in one step: a crash leaves the old one or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
     content = {
         "format": FORMAT,
         "shape": asdict(checkpoint.shape),
@@ -74,8 +74,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "weights": checkpoint.weights,
         "run": checkpoint.run,
     }
-    torch.save(content, unfinished)
-    unfinished.replace(path)
+    with replaced(path) as unfinished:
+        torch.save(content, unfinished)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -34,6 +34,7 @@ from training.processes import ALONE, World, share
 from training.ranker import ClickRanker, LexiconFeatures, clicks_of
 from training.rewards import (
     QueryTables,
+    coverage_reward,
     hit_reward,
     query_parts,
     query_rewards,
@@ -172,7 +173,7 @@ def grpo_loss(
             "entropy": told.entropy,
             "kept": float(kept.float().mean()),
             "hints": float(present.sum(-1).float().mean()),
-            "categories": _categories(lists, judge.tables.categories),
+            "categories": float(coverage_reward(lists, judge.tables.categories).mean()) * lists.shape[-1],
             "weight": float(max(1, told.slots)),
         }
 
@@ -231,10 +232,3 @@ def _policy(network: Generator, contexts: Contexts, config: GrpoConfig) -> Tenso
 def _rollouts(policy: Tensor, config: GrpoConfig, world: World, step: int) -> Tensor:
     draws = torch.Generator().manual_seed(hash((config.seed, step, world.rank)) % 2**63)
     return sampled(policy, config.group, 1.0, config.top_k, draws)
-
-
-def _categories(lists: Tensor, categories: Tensor) -> float:
-    """Mean number of distinct categories in a list."""
-    ordered = torch.where(lists >= 0, categories[lists.clamp(min=0)], torch.tensor(-1)).sort(-1).values
-    changes = (ordered[..., 1:] != ordered[..., :-1]).sum(-1) + 1
-    return float((changes - (ordered[..., 0] < 0).long()).float().mean())

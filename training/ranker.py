@@ -10,7 +10,6 @@ published list, and so does ours.
 
 from __future__ import annotations
 
-import io
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +27,7 @@ from streams.errors import TrainingError
 from training.base import blank_checkpoint
 from training.checkpoint import Checkpoint
 from training.datasets.dataset import Dataset
+from training.datasets.whole_files import replaced
 from training.loop import LossOf, Plan, batch_rows, run_steps
 from training.network import Shape
 from training.processes import ALONE, World, share
@@ -213,11 +213,8 @@ def _features(
 
 def save_ranker(network: ClickRanker, path: Path) -> None:
     """Write the weights in one step."""
-    packed = io.BytesIO()
-    torch.save({"features": list(RANKING_FEATURES), "weights": network.state_dict()}, packed)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(packed.getvalue())
-    unfinished.replace(path)
+    with replaced(path) as unfinished:
+        torch.save({"features": list(RANKING_FEATURES), "weights": network.state_dict()}, unfinished)
 
 
 def load_ranker(path: Path) -> ClickRanker:

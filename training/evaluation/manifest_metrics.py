@@ -9,6 +9,7 @@ from typing import Any, Final
 from agents.hints.bundle import load_manifest
 from agents.hints.manifest import MANIFEST_NAME, Manifest
 from streams.errors import TrainingError
+from training.datasets.whole_files import replaced
 from training.evaluation.arms import BUNDLE
 
 BESIDE: Final = ("popular", "habit", "habit_item_knn")
@@ -29,7 +30,6 @@ def record(bundle: Path, results: Mapping[str, Any], details: Mapping[str, Any])
         chosen = [arm for arm in (BUNDLE, *BESIDE) if arm in arms]
         metrics[task] = {arm: {n: arms[arm][n] for n in FIGURES if n in arms[arm]} for arm in chosen}
     manifest = load_manifest(bundle).model_copy(update={"metrics": metrics})
-    unfinished = bundle / (MANIFEST_NAME + ".part")
-    unfinished.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(bundle / MANIFEST_NAME)
+    with replaced(bundle / MANIFEST_NAME) as unfinished:
+        unfinished.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return manifest
