@@ -76,14 +76,11 @@ class Ranker:
 def explain(query: str, request: HintRequest, encoder: TextEncoder) -> str:
     """The behaviour nearest to a hint, e.g. "purchase: milk"; "" when none is near.
 
-    The request's vectors must be the encoder's own, or the texts are embedded anew.
+    The request's vectors are the encoder's own (agents.hints.generator.Generator.own).
     """
     if not request.behaviours:
         return ""
-    vectors = request.vectors
-    if request.encoder != encoder.name:
-        vectors = np.stack([encoder.embed(behaviour.text) for behaviour in request.behaviours])
-    nearness = to_unit(vectors) @ to_unit(encoder.embed(query))
+    nearness = to_unit(request.vectors) @ to_unit(encoder.embed(query))
     nearest = int(np.argmax(nearness))  # the newest among equals
     if nearness[nearest] < NEAR:
         return ""

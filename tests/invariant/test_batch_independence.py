@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from agents.hints.bundle import Bundle, load_bundle
+from agents.hints.compose import compose
 from agents.session.interest import Interest, InterestPolicy
 from agents.session.window import insert
 from streams.hint_request import Behaviour, HintRequest, Version
@@ -89,6 +90,28 @@ def test_a_request_of_another_encoder_is_embedded_anew(bundle: Bundle, requests:
     wanted = bundle.generator.generate(own)
     same = [[c.query for c in a] == [c.query for c in b] for a, b in zip(again, wanted, strict=True)]
     assert sum(same) >= 0.9 * len(own)  # sums in another order may round an interest differently
+
+
+def test_a_foreign_requests_hints_are_ordered_and_explained_in_the_bundles_own_embedding(
+    bundle: Bundle, requests: list[HintRequest]
+) -> None:
+    foreign = [
+        replace(r, encoder="older", vectors=np.roll(r.vectors, 1, axis=1)) for r in requests if r.behaviours
+    ][:40]
+    by_itself = [bundle.generator.own(request) for request in foreign]
+    made = compose(foreign, bundle, generated_at_ms=0)
+    assert [one.hints.hints for one in made] == [
+        one.hints.hints for one in compose(by_itself, bundle, generated_at_ms=0)
+    ]
+    texts = [{f"purchase: {b.text}" for b in r.behaviours if b.action == 5} for r in foreign]
+    reasons = [
+        (hint.query, hint.why)
+        for one, mine in zip(made, texts, strict=True)
+        for hint in one.hints.hints
+        if f"purchase: {hint.query}" in mine
+    ]
+    assert len(reasons) > 20
+    assert all(why.endswith(f": {query}") for query, why in reasons)
 
 
 def test_nobody_asks_and_nothing_is_written(bundle: Bundle) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -143,11 +141,3 @@ def test_the_nearest_behaviour_is_the_reason() -> None:
 def test_nothing_near_is_no_reason() -> None:
     assert explain("soap", request("milk", "beer"), Words()) == ""
     assert explain("soap", request(), Words()) == ""
-
-
-def test_another_encoders_vectors_are_not_compared() -> None:
-    foreign = request("beer", "milk")
-    foreign = replace(
-        foreign, encoder=hashlib.sha256().hexdigest(), vectors=np.roll(foreign.vectors, 1, axis=1)
-    )
-    assert explain("beer", foreign, Words()) == "purchase: beer"
