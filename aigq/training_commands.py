@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
     )
     train.command(epilog=EXAMPLE.format("base", "base"))(base)
-    train.command(epilog=EXAMPLE.format("ranker", "ranker"))(ranker)
+    train.command(epilog=EXAMPLE.format("ranker --base runs/base", "ranker"))(ranker)
     train.command(epilog=EXAMPLE.format("sft --start runs/base --ranker runs/ranker", "il_sft"))(sft)
     train.command(epilog=EXAMPLE.format("grpo --start runs/il_sft --ranker runs/ranker", "il_grpo"))(grpo)
     daily_command.register(train)
@@ -47,11 +47,17 @@ def base(data: Data, out_dir: Out, seed: Seed = 0, threads: Threads = 1) -> None
     _told(lambda world: module.run_base(out_dir, _dataset(data), config, world))
 
 
-def ranker(data: Data, out_dir: Out, seed: Seed = 0, threads: Threads = 1) -> None:
+def ranker(
+    data: Data,
+    out_dir: Out,
+    base_run: Annotated[Path, typer.Option("--base", help="The base's run: what is wanted where.")],
+    seed: Seed = 0,
+    threads: Threads = 1,
+) -> None:
     """Train the click ranker on the training span's impressions and clicks."""
-    module = _needs("training.ranker")
-    config = module.RankerConfig(seed=seed, threads=threads)
-    _told(lambda world: module.run_ranker(out_dir, _dataset(data), config, world))
+    module = _needs("training.ranker_run")
+    config, first = module.RankerConfig(seed=seed, threads=threads), _run(base_run)
+    _told(lambda world: module.run_ranker(out_dir, first, _dataset(data), config, world))
 
 
 def sft(

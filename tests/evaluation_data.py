@@ -13,14 +13,15 @@ import torch
 from tests.logs import write_jsonl
 from tests.support import DAY_MS, NOON_MS, event_json
 from training.base import blank_checkpoint
-from training.checkpoint import CHECKPOINT_NAME, save_checkpoint
+from training.checkpoint import CHECKPOINT_NAME, load_run, save_checkpoint
 from training.datasets.build import build_dataset
 from training.datasets.complete_journey import Span
 from training.datasets.dataset import Dataset
-from training.datasets.dataset_config import DatasetConfig
+from training.datasets.dataset_config import PARTS, DatasetConfig
 from training.datasets.interface import impressions
 from training.network import Shape
-from training.ranker import RANKER_NAME, ClickRanker, save_ranker
+from training.ranker import RANKER_NAME, ClickRanker, HintFeatures, save_ranker
+from training.sessions import REST
 
 STAPLES = ["milk", "eggs", "bread", "tea", "ground coffee", "soap"]
 GOODS = [*STAPLES, "beer", "red wine", "crackers", "cheese", "diapers", "baby wipes", "dog food", "cat food"]
@@ -49,8 +50,15 @@ def small_dataset(folder: Path) -> Dataset:
     """Split 80/10/10 by time; its hints are drawn as those of The Complete Journey, with propensities."""
     log = write_jsonl(folder / "shop.jsonl", purchases())
     data = build_dataset(folder / "data", DatasetConfig(log=log))
+    return with_simulated_hints(data)
+
+
+def with_simulated_hints(data: Dataset) -> Dataset:
+    """The data set with hints drawn before baskets and in their middle."""
     span = Span(data.split.train.start_ms, data.split.test.end_ms)
-    shown = impressions(data.purchases, data.queries, span, seed=0)
+    samples = [one for part in PARTS for one in data.samples(part).samples]
+    amid = {one.basket_id: one.items for one in samples if one.task == REST}
+    shown = impressions(data.purchases, data.queries, span, seed=0, amid=amid)
     return replace(data, impressions=shown)
 
 
@@ -62,12 +70,12 @@ def blank_run(data: Dataset, folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def blank_ranker(folder: Path, seed: int = 0) -> Path:
-    """A ranker with random weights, whose places take away a little each."""
+def blank_ranker(data: Dataset, folder: Path, seed: int = 0) -> Path:
+    """A ranker with random weights on a blank base, whose places take away a little each."""
+    base = load_run(blank_run(data, folder / "base"))
     torch.manual_seed(seed)
-    ranker = ClickRanker()
+    ranker = ClickRanker(HintFeatures.of(base))
     with torch.no_grad():
         ranker.place.weight[:, 0] = -0.2 * torch.arange(len(ranker.place.weight))
-    folder.mkdir(parents=True, exist_ok=True)
     save_ranker(ranker, folder / RANKER_NAME)
     return folder

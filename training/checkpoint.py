@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,12 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write the file in one step: a crash leaves the old one or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as unfinished, unfinished.open("wb") as file:
+        write_checkpoint(checkpoint, file)
+
+
+def write_checkpoint(checkpoint: Checkpoint, file: IO[bytes]) -> None:
+    """Write it to an open file."""
     content = {
         "format": FORMAT,
         "shape": asdict(checkpoint.shape),
@@ -74,28 +80,33 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "weights": checkpoint.weights,
         "run": checkpoint.run,
     }
-    with replaced(path) as unfinished:
-        torch.save(content, unfinished)
+    torch.save(content, file)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Inverse of `save_checkpoint`; nothing in the file is executed. Raises TrainingError."""
     try:
-        content = torch.load(path, weights_only=True)
-        if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']}, ours is {FORMAT}")
-        return Checkpoint(
-            Shape(**content["shape"]),
-            [(str(query), int(count)) for query, count in content["lexicon"]],
-            content["tokenizer"],
-            content["table"].numpy(),
-            content["weights"],
-            content["run"],
-        )
+        with path.open("rb") as file:
+            return parse_checkpoint(file)
     except Exception as error:
         raise TrainingError(
             f"{path} is no checkpoint of this version: {error}.", action="Train again with `aigq train`."
         ) from error
+
+
+def parse_checkpoint(file: IO[bytes]) -> Checkpoint:
+    """Inverse of `write_checkpoint`. Raises whatever is wrong with the content."""
+    content = torch.load(file, weights_only=True)
+    if content["format"] != FORMAT:
+        raise ValueError(f"its format is {content['format']}, ours is {FORMAT}")
+    return Checkpoint(
+        Shape(**content["shape"]),
+        [(str(query), int(count)) for query, count in content["lexicon"]],
+        content["tokenizer"],
+        content["table"].numpy(),
+        content["weights"],
+        content["run"],
+    )
 
 
 def load_run(path: Path) -> Checkpoint:

@@ -50,7 +50,8 @@ from training.evaluation.daily_picture import draw_days
 from training.evaluation.report import plain
 from training.grpo import run_grpo
 from training.grpo_config import GrpoConfig
-from training.ranker import ClickRanker, Shown, with_features
+from training.ranker import ClickRanker, HintFeatures
+from training.ranker_run import Shown, with_features
 from training.sessions import NEXT, Samples, joined
 
 Int64 = npt.NDArray[np.int64]
@@ -144,11 +145,11 @@ class DayLog:
         """Samples whose basket was known to be over from `start_ms` on and before `end_ms`."""
         return self.samples.at(np.flatnonzero((self.over_ms >= start_ms) & (self.over_ms < end_ms)))
 
-    def hints(self, history: Samples) -> Shown:
-        """What was shown before these baskets."""
+    def hints(self, history: Samples, features: HintFeatures) -> Shown:
+        """What was shown at these baskets."""
         baskets = {one.basket_id for one in history.samples}
         rows = self.data.impressions.filter(pl.col("basket_id").is_in(list(baskets)))
-        return with_features(rows, history, self.data)
+        return with_features(rows, history, features)
 
     def next_baskets(self, day_ms: int) -> Samples:
         """The day's samples before a basket."""
@@ -180,10 +181,10 @@ class _Mornings:
     def of(self, days: list[int], start: Served) -> Iterator[tuple[int, Served, dict[str, int]]]:
         """Each day with what its morning made, and how much that was learnt from."""
         served, refresh = start, self.config.refresh
-        older = replay_pool(self.data, refresh.pool, self.config.seed)
+        older = replay_pool(self.data, refresh.pool, self.config.seed, start.ranker.features)
         for number, day_ms in enumerate(days):
             history = self.log.history(day_ms - DAY_MS, day_ms)
-            hints = self.log.hints(history)
+            hints = self.log.hints(history, start.ranker.features)
             lists = _with_items(history)
             served = self._morning(day_ms, number, served, hints, older, lists)
             older = joined_hints([older, hints])

@@ -26,8 +26,8 @@ from streams.errors import TrainingError
 from training.checkpoint import digest
 from training.datasets.dataset import Dataset
 from training.loop import LossOf, Plan, batch_rows, run_steps
-from training.ranker import RANKER_NAME, ClickRanker, Shown, log_loss_of, save_ranker, with_features
-from training.sessions import NEXT
+from training.ranker import RANKER_NAME, ClickRanker, HintFeatures, save_ranker
+from training.ranker_run import Shown, log_loss_of, with_features
 
 Int64 = npt.NDArray[np.int64]
 
@@ -72,7 +72,7 @@ def refresh_ranker(
 
     identity: what names the hints, as training.loop has it. Raises TrainingError.
     """
-    network = ClickRanker()
+    network = ClickRanker(before.features)
     network.load_state_dict(before.state_dict())
     plan = Plan(
         steps=config.steps,
@@ -110,17 +110,17 @@ def mixed_rows(yesterday: int, older: int, config: RefreshConfig, seed: int, ste
     return np.concatenate([rows, yesterday + batch_rows(older, config.batch - fresh, seed, step)])
 
 
-def replay_pool(data: Dataset, count: int, seed: int) -> Shown:
+def replay_pool(data: Dataset, count: int, seed: int, features: HintFeatures) -> Shown:
     """At most `count` hints of the training span, drawn evenly."""
     samples = data.samples("train")
     span = data.split.train
-    baskets = [one.basket_id for one in samples.samples if one.task == NEXT]
+    baskets = list({one.basket_id for one in samples.samples})
     rows = data.impressions.filter(
         pl.col("time_ms").is_between(span.start_ms, span.end_ms, closed="left")
         & pl.col("basket_id").is_in(baskets)
     )
     drawn = np.random.default_rng((seed, 2)).permutation(rows.height)[:count]
-    return with_features(rows[np.sort(drawn)], samples, data)
+    return with_features(rows[np.sort(drawn)], samples, features)
 
 
 def joined_hints(parts: Sequence[Shown]) -> Shown:

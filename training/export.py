@@ -34,11 +34,12 @@ from agents.hints.manifest import (
     Shapes,
     entry_of,
 )
-from agents.hints.ranking import RANKER_INPUTS, RANKER_OUTPUT
+from agents.hints.ranking import CANDIDATE_INPUTS, CONTEXT_INPUTS, RANKER_OUTPUT
+from agents.hints.ranking_features import RANKING_FEATURES
 from agents.session.window import WINDOW_LIMIT
 from streams.errors import TrainingError
 from training.checkpoint import Checkpoint, load_run
-from training.ranker import FEATURES, ClickRanker, load_ranker
+from training.ranker import ClickRanker, RankerGraph, load_ranker
 
 OPSET: Final = 20
 INPUTS: Final = ("events", "actions", "ages", "repeats", "interests", "habits")
@@ -111,20 +112,32 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, bytes]) -> None
 
 def export_graph(checkpoint: Checkpoint, lexicon: bytes) -> bytes:
     """The network as ONNX bytes; `lexicon` is the file that its query numbers refer to."""
-    model = _onnx(checkpoint.network(), _sample(checkpoint.shape.dim), INPUTS, OUTPUTS)
+    model = _onnx(checkpoint.network(), _sample(checkpoint.shape.dim), INPUTS, OUTPUTS, INPUTS)
     onnx.helper.set_model_props(model, {LEXICON_DIGEST: lexicon_digest(lexicon)})
     return bytes(model.SerializeToString())
 
 
 def export_ranker(network: ClickRanker) -> bytes:
     """The ranker as ONNX bytes, with the contract of agents.hints.ranking."""
-    sample = (torch.zeros((3, FEATURES)), torch.zeros(3, dtype=torch.int32))
-    return bytes(_onnx(network.eval(), sample, RANKER_INPUTS, (RANKER_OUTPUT,)).SerializeToString())
+    context = dict(zip(INPUTS, _sample(network.features.base.shape.dim), strict=True))
+    numbers = torch.zeros(3, dtype=torch.int32)
+    sample = (
+        *(context[name][:1] for name in CONTEXT_INPUTS),
+        torch.zeros((3, len(RANKING_FEATURES))), numbers, numbers.clone(),
+    )  # fmt: skip
+    inputs = (*CONTEXT_INPUTS, *CANDIDATE_INPUTS)
+    graph = RankerGraph(network).eval()
+    return bytes(_onnx(graph, sample, inputs, (RANKER_OUTPUT,), CANDIDATE_INPUTS).SerializeToString())
 
 
 def _onnx(
-    network: nn.Module, sample: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str]
+    network: nn.Module,
+    sample: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    batched: Sequence[str],
 ) -> onnx.ModelProto:
+    """The inputs in `batched` have one free size in front."""
     batch = torch.export.Dim("B", min=1, max=4096)
     program = _quiet(
         lambda: torch.onnx.export(
@@ -134,7 +147,7 @@ def _onnx(
             opset_version=OPSET,
             input_names=inputs,
             output_names=outputs,
-            dynamic_shapes={name: {0: batch} for name in inputs},
+            dynamic_shapes={name: {0: batch} if name in batched else {} for name in inputs},
             verbose=False,
         )
     )
@@ -142,7 +155,7 @@ def _onnx(
         raise TrainingError("The exporter gave no graph.", action="Look at PyTorch's messages above.")
     model: onnx.ModelProto = program.model_proto
     for value in model.graph.input:
-        if not value.type.tensor_type.shape.dim[0].dim_param:
+        if value.name in batched and not value.type.tensor_type.shape.dim[0].dim_param:
             raise TrainingError(
                 f"The batch size of {value.name} was fixed.", action="This is a bug: report it."
             )

@@ -31,18 +31,17 @@ from training.label_blocks import Blocks, sessions_of
 from training.loop import LossOf, Plan, batch_rows, run_steps, step_noise
 from training.policy_loss import policy_loss
 from training.processes import ALONE, World, share
-from training.ranker import ClickRanker, LexiconFeatures, clicks_of
+from training.ranker import ClickRanker
 from training.rewards import (
     QueryTables,
     coverage_reward,
-    hit_reward,
     query_parts,
     query_rewards,
     rouge_l_table,
     sequence_parts,
     sequence_rewards,
 )
-from training.sessions import REST, Sample, Samples
+from training.sessions import Sample, Samples
 from training.sft import two_rates
 from training.slots import list_log_probs, only_top, sampled
 from training.targets import TargetRule, target_lists
@@ -57,7 +56,6 @@ class Judge:
     """What rollouts are judged by. counts: (V,), the largest 1. blocks: of direct sessions' references."""
 
     ranker: ClickRanker
-    features: LexiconFeatures
     tables: QueryTables
     counts: Any
     blocks: Blocks | None = None
@@ -76,12 +74,12 @@ class Judge:
             categories=torch.from_numpy(vocabulary.categories[:size] + 1),
         )
         counts = np.array([count for _, count in start.lexicon], np.float32)
-        return cls(ranker.eval(), LexiconFeatures.of(start), tables, counts / counts.max(), blocks)
+        return cls(ranker.eval(), tables, counts / counts.max(), blocks)
 
     def clicks(self, contexts: Contexts, lists: Tensor) -> Tensor:
         """p̂ of each hint as on the first place, (B, G, K)."""
         numbers = lists.clamp(min=0).flatten(1).numpy()
-        return clicks_of(self.ranker, self.features, contexts, numbers).reshape(lists.shape)
+        return self.ranker.clicks(contexts, numbers).reshape(lists.shape)
 
 
 def run_grpo(
@@ -183,16 +181,10 @@ def grpo_loss(
 def judged(
     lists: Tensor, part: Samples, wanted: Tensor, judge: Judge, config: GrpoConfig
 ) -> Mapping[str, Tensor]:
-    """Rewards of rollouts: "query" (B, G, K) and "sequence" (B, G), and the parts of both by name.
-
-    In the middle of a basket no hint was ever shown, and the ranker knows nothing of it: there, what was
-    really bought afterwards earns what a sure click would.
-    """
+    """Rewards of rollouts: "query" (B, G, K) and "sequence" (B, G), and the parts of both by name."""
     count = len(judge.counts)
     bought = bought_queries(part.samples, count)
-    middle = torch.tensor([sample.task == REST for sample in part.samples]).reshape(-1, 1, 1)
-    sure = hit_reward(lists, bought) * (config.beta / config.gamma)
-    click = torch.where(middle, sure, judge.clicks(part.contexts, lists))
+    click = judge.clicks(part.contexts, lists)
     owned = owned_queries(part.contexts, count) if config.w_novelty else None
     per_query = query_parts(lists, click, wanted, judge.tables, config, owned, bought)
     per_list = sequence_parts(lists, judge.tables, config)
@@ -230,5 +222,6 @@ def _policy(network: Generator, contexts: Contexts, config: GrpoConfig) -> Tenso
 
 
 def _rollouts(policy: Tensor, config: GrpoConfig, world: World, step: int) -> Tensor:
-    draws = torch.Generator().manual_seed(hash((config.seed, step, world.rank)) % 2**63)
+    seed = np.random.SeedSequence((config.seed, step, world.rank)).generate_state(1, np.uint64)[0]
+    draws = torch.Generator().manual_seed(int(seed))
     return sampled(policy, config.group, 1.0, config.top_k, draws)

@@ -3,8 +3,7 @@
 Two kinds of session (§3.3.1), and what fills their lists:
 
     day      a basket and what led to it, as the paper's Think sessions: clicked ‖ bought ‖ the start's own
-             candidates by click probability, none weaker than the rule's `weak`; in the middle of a basket
-             in the start's own order
+             candidates by click probability, none weaker than the rule's `weak`
     direct   a page view with at least one click, as the paper's Direct sessions: clicked ‖ Rank-TopK, the
              ranker's best of what is recalled (Eq 3); what was bought is not looked at
 """
@@ -27,23 +26,23 @@ from training.checkpoint import Checkpoint
 from training.datasets.dataset import Dataset
 from training.generator import Generator, tensors
 from training.grpo_config import Sessions
-from training.ranker import ClickRanker, LexiconFeatures, clicks_of
-from training.sessions import NEXT, REST, Sample, Samples
+from training.ranker import ClickRanker
+from training.sessions import Samples
 from training.targets import TargetRule
 
 GENERATED: Final = 2  # candidates per hint
 POPULAR: Final = 100
 
-Clicked = Mapping[int, list[int]]
+Clicked = Mapping[tuple[int, int], list[int]]
 Int64 = npt.NDArray[np.int64]
 
 
 def clicked_hints(data: Dataset) -> Clicked:
-    """Lexicon numbers of the clicked hints, by the basket that they stood before."""
+    """Lexicon numbers of the clicked hints, by the basket and the task that they were shown for."""
     rows = data.impressions.filter(pl.col("clicked") & pl.col("number").is_not_null())
-    clicked: defaultdict[int, list[int]] = defaultdict(list)
-    for basket, number in rows.select("basket_id", "number").iter_rows():
-        clicked[basket].append(number)
+    clicked: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for basket, task, number in rows.select("basket_id", "task", "number").iter_rows():
+        clicked[basket, task].append(number)
     return dict(clicked)
 
 
@@ -54,7 +53,7 @@ def sessions_of(samples: Samples, kind: Sessions, clicked: Clicked) -> Samples:
     """
     if kind == "day":
         return samples
-    rows = [row for row, one in enumerate(samples.samples) if one.task == NEXT and one.basket_id in clicked]
+    rows = [row for row, one in enumerate(samples.samples) if (one.basket_id, one.task) in clicked]
     if not rows:
         raise TrainingError(
             "No hint of the training span was clicked, so there are no direct sessions.",
@@ -72,38 +71,28 @@ class Blocks:
     clicked: Clicked
     start: Generator
     ranker: ClickRanker
-    features: LexiconFeatures
 
     @classmethod
     def made(cls, data: Dataset, start: Checkpoint, ranker: ClickRanker, kind: Sessions = "day") -> Blocks:
         """Of a data set's impressions and the checkpoint to start from."""
-        features = LexiconFeatures.of(start)
-        return cls(kind, clicked_hints(data), start.network(), ranker.eval(), features)
+        return cls(kind, clicked_hints(data), start.network(), ranker.eval())
 
     def of(self, samples: Samples, rule: TargetRule) -> tuple[list[list[int]], list[list[int]]]:
         """Per sample its clicked and its generated queries, the best first."""
         numbers = self._candidates(samples, rule)
-        known = np.maximum(numbers, 0)
-        click = clicks_of(self.ranker, self.features, samples.contexts, known).numpy()
+        click = self.ranker.clicks(samples.contexts, np.maximum(numbers, 0)).numpy()
         click = np.where(numbers >= 0, click, -1.0)
         weak = rule.weak if self.kind == "day" else 0.0
-        # In the middle of a basket no hint was ever shown, and the ranker knows nothing of it.
-        middle = np.array([one.task == REST for one in samples.samples])[:, None]
-        click = np.where(middle, 1.0, click)
         order = np.argsort(-click, axis=1, kind="stable")[:, : GENERATED * rule.hints]
         strong = np.take_along_axis(click, order, 1) >= weak
         ranked = np.take_along_axis(numbers, order, 1)
         generated = [row[kept].tolist() for row, kept in zip(ranked, strong, strict=True)]
-        return [self._clicked(one) for one in samples.samples], generated
-
-    def _clicked(self, sample: Sample) -> list[int]:
-        """A hint is clicked before its basket: none belongs to the middle of one."""
-        return self.clicked.get(sample.basket_id, []) if sample.task == NEXT else []
+        return [self.clicked.get((one.basket_id, one.task), []) for one in samples.samples], generated
 
     def _candidates(self, samples: Samples, rule: TargetRule) -> Int64:
         """(B, N) distinct lexicon numbers, -1 for none."""
         if self.kind == "direct":
-            return recalled(samples.contexts, len(self.features.units))
+            return recalled(samples.contexts, len(self.ranker.features.units))
         with torch.no_grad():
             scores = self.start.scores(**tensors(samples.contexts))
         return scores.topk(min(GENERATED * rule.hints, scores.shape[1])).indices.numpy()

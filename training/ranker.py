@@ -1,22 +1,23 @@
-"""The click ranker: p̂(click | shopper, query, position), from impressions and their clicks.
+"""The click ranker: p̂(click | shopper, query, position), a small network on top of the base.
 
-    p = σ( f(features) + e_position )        e_0 = 0
+    p = σ( f(features, wanted) + e_position )        e_0 = 0
 
-f is a small network on agents.hints.ranking_features; e is what a position takes away whatever stands there
-(the position-based model in logits). Trained by log loss on every hint that was shown. The paper's ranker is
-a production model whose form is not given (§3.5.1); it serves as reward (r_CTR, Eq 14) and orders the
-published list, and so does ours.
+f reads agents.hints.ranking_features, and as one number more how much the base wants the query here,
+log softmax(s)_q / 10 (training.prior): what goes with a basket that is under way stands in no other feature.
+The base stays as it is. e is what a position takes away whatever stands there (the position-based model in
+logits). The paper's ranker is a production model whose form is not given (§3.5.1); it serves as reward
+(r_CTR, Eq 14) and orders the published list, and so does ours. training.ranker_run trains it.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own convention
 from torch import Tensor, nn
@@ -24,27 +25,74 @@ from torch import Tensor, nn
 from agents.hints.context import Contexts
 from agents.hints.ranking_features import RANKING_FEATURES, ranking_features
 from streams.errors import TrainingError
-from training.base import blank_checkpoint
-from training.checkpoint import Checkpoint
-from training.datasets.dataset import Dataset
+from training.checkpoint import Checkpoint, parse_checkpoint, write_checkpoint
 from training.datasets.whole_files import replaced
-from training.loop import LossOf, Plan, batch_rows, run_steps
-from training.network import Shape
-from training.processes import ALONE, World, share
-from training.sessions import NEXT, Samples, taken
+from training.generator import Generator, tensors
 
 RANKER_NAME: Final = "ranker.pt"
 POSITIONS: Final = 16
 HIDDEN_UNITS: Final = 32
-CHUNK: Final = 4_096
-FEATURES: Final = len(RANKING_FEATURES)
+WANTED_SCALE: Final = 0.1
+FEATURES: Final = len(RANKING_FEATURES) + 1
+
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class HintFeatures:
+    """What the ranker reads of contexts and queries. units: (V, D) of the base's lexicon; log_popularity:
+    (V,). network: the base's, ready."""
+
+    base: Checkpoint
+    network: Generator
+    units: Float32
+    log_popularity: Float32
+
+    @classmethod
+    def of(cls, base: Checkpoint) -> HintFeatures:
+        """On a base, or on any checkpoint whose prior is to be asked."""
+        counts = np.array([count for _, count in base.lexicon], np.float32)
+        return cls(base, base.network(), base.query_units(), np.log1p(counts))
+
+    def every(self, contexts: Contexts) -> Float32:
+        """(B, V, FEATURES): of every query."""
+        return self.of_queries(contexts, np.arange(len(self.units)))
+
+    def of_queries(self, contexts: Contexts, numbers: Int64) -> Float32:
+        """(B, N, FEATURES) of the queries (N,), or (B, N) when each context has its own."""
+        return self.of_texts(contexts, self.units[numbers], self.log_popularity[numbers], numbers)
+
+    def of_texts(
+        self, contexts: Contexts, units: Float32, log_popularity: Float32, numbers: Int64
+    ) -> Float32:
+        """As `of_queries` for any texts: units (…, D), log_popularity (…), numbers -1 where the lexicon lacks
+        one. Such a text is wanted like the least wanted query."""
+        known = ranking_features(contexts, units, log_popularity, numbers)
+        wanted = self.wanted(contexts)
+        own = np.broadcast_to(numbers, known.shape[:2])
+        there = np.take_along_axis(wanted, np.maximum(own, 0), 1)
+        there = np.where(own >= 0, there, wanted.min(1, keepdims=True))
+        return np.concatenate([known, there[:, :, None]], -1)
+
+    def wanted(self, contexts: Contexts) -> Float32:
+        """(B, V): the base's log-probability of each query, scaled."""
+        with torch.no_grad():
+            scores = self.network.scores(**tensors(contexts))
+        return np.asarray(wanted_of(scores).numpy(), np.float32)
+
+
+def wanted_of(scores: Tensor) -> Tensor:
+    """(…, V) of the prior's scores: the feature beside RANKING_FEATURES."""
+    return scores.log_softmax(-1) * WANTED_SCALE
 
 
 class ClickRanker(nn.Module):
-    """Two hidden layers; the click rate to begin with is 1 in 20."""
+    """Two hidden layers; the click rate to begin with is 1 in 20. Its weights are all but the base's."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: HintFeatures) -> None:
         super().__init__()
+        self.features = features
         self.first = nn.Linear(FEATURES, HIDDEN_UNITS)
         self.second = nn.Linear(HIDDEN_UNITS, HIDDEN_UNITS)
         self.last = nn.Linear(HIDDEN_UNITS, 1)
@@ -53,8 +101,8 @@ class ClickRanker(nn.Module):
         nn.init.constant_(self.last.bias, -3.0)
 
     def logits(self, features: Tensor, position: Tensor) -> Tensor:
-        """(…, F) float32 features and (…,) int positions to (…,) logits; positions from POSITIONS on count
-        as the last."""
+        """(…, FEATURES) float32 and (…,) int positions to (…,) logits; positions from POSITIONS on count as
+        the last."""
         place = self.place.weight - self.place.weight[:1]
         hidden = F.relu(self.second(F.relu(self.first(features))))
         flat = position.clamp(max=POSITIONS - 1).reshape(-1)
@@ -66,155 +114,48 @@ class ClickRanker(nn.Module):
         """Click probabilities, (…,)."""
         return torch.sigmoid(self.logits(features, position))
 
-
-@dataclass(frozen=True, slots=True)
-class RankerConfig:
-    """Settings of a run. passes: over all impressions."""
-
-    seed: int = 0
-    passes: float = 4.0
-    batch: int = 1_024
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-    threads: int = 1
+    def clicks(self, contexts: Contexts, numbers: Int64) -> Tensor:
+        """p̂ (B, N) of each context's own queries (B, N), each as on the first place."""
+        features = torch.from_numpy(self.features.of_queries(contexts, numbers))
+        with torch.no_grad():
+            p: Tensor = self(features, torch.zeros(features.shape[:2], dtype=torch.int32))
+        return p
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """N hints that were shown: features (N, F), position (N,), clicked (N,) 0 or 1, households (N,)."""
+class RankerGraph(nn.Module):
+    """The ranker with its base as one graph, for one context and its N candidates; contract of
+    agents.hints.ranking."""
 
-    features: npt.NDArray[np.float32]
-    position: npt.NDArray[np.int32]
-    clicked: npt.NDArray[np.float32]
-    households: npt.NDArray[np.int64]
+    def __init__(self, ranker: ClickRanker) -> None:
+        super().__init__()
+        self.base, self.ranker = ranker.features.network, ranker
 
-    def __len__(self) -> int:
-        return len(self.clicked)
-
-
-@dataclass(frozen=True, slots=True)
-class LexiconFeatures:
-    """Ranking features of contexts for the queries of a lexicon. units: (V, D); log_popularity: (V,)."""
-
-    units: npt.NDArray[np.float32]
-    log_popularity: npt.NDArray[np.float32]
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint) -> LexiconFeatures:
-        """Of a checkpoint's lexicon."""
-        counts = np.array([count for _, count in checkpoint.lexicon], np.float32)
-        return cls(checkpoint.query_units(), np.log1p(counts))
-
-    def every(self, contexts: Contexts) -> npt.NDArray[np.float32]:
-        """(B, V, F): of every query."""
-        return self.of_queries(contexts, np.arange(len(self.units)))
-
-    def of_queries(self, contexts: Contexts, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """(B, N, F) of the queries (N,), or (B, N) when each context has its own."""
-        return ranking_features(contexts, self.units[numbers], self.log_popularity[numbers], numbers)
-
-
-def clicks_of(
-    ranker: ClickRanker, lexicon: LexiconFeatures, contexts: Contexts, numbers: npt.NDArray[np.int64]
-) -> Tensor:
-    """p̂ (B, N) of each context's own queries (B, N), each as on the first place."""
-    features = torch.from_numpy(lexicon.of_queries(contexts, numbers))
-    with torch.no_grad():
-        p: Tensor = ranker(features, torch.zeros(features.shape[:2], dtype=torch.int32))
-    return p
-
-
-def run_ranker(out: Path, data: Dataset, config: RankerConfig = RankerConfig(), world: World = ALONE) -> Path:
-    """Train on the training span's impressions, or go on with the run in `out`; returns `out`/ranker.pt.
-
-    Raises TrainingError.
-    """
-    torch.manual_seed(config.seed)
-    shown = shown_hints(data, data.samples("train"), "train")
-    network = ClickRanker()
-    plan = Plan(
-        steps=max(1, round(config.passes * len(shown) / config.batch)),
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        seed=config.seed,
-        threads=config.threads,
-    )
-    identity = {"config": asdict(replace(config, threads=0)), "data": data.about["files"]}
-    loss_of = click_loss(network, shown, config, world)
-    run_steps(out, network, loss_of, plan, "ranker", identity=identity, world=world)
-    if world.writes:
-        save_ranker(network, out / RANKER_NAME)
-    return out / RANKER_NAME
-
-
-def click_loss(network: ClickRanker, shown: Shown, config: RankerConfig, world: World) -> LossOf:
-    """Mean log loss of a step's impressions."""
-
-    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
-        rows = share(batch_rows(len(shown), config.batch, config.seed, step), world)
-        return log_loss_of(network, shown, rows), {"weight": float(len(rows))}
-
-    return loss_of
-
-
-def log_loss_of(network: ClickRanker, shown: Shown, rows: npt.NDArray[np.int64]) -> Tensor:
-    """Mean log loss of the named impressions, a scalar."""
-    logits = network.logits(torch.from_numpy(shown.features[rows]), torch.from_numpy(shown.position[rows]))
-    return F.binary_cross_entropy_with_logits(logits, torch.from_numpy(shown.clicked[rows]))
-
-
-def shown_hints(data: Dataset, samples: Samples, part: str) -> Shown:
-    """The impressions of a part, each with the features of its shopper when the shop was opened.
-
-    An impression belongs to the next-basket sample of the same basket. Raises TrainingError without any.
-    """
-    span = getattr(data.split, part)
-    inside = pl.col("time_ms").is_between(span.start_ms, span.end_ms, closed="left")
-    shown = with_features(data.impressions.filter(inside), samples, data)
-    if not len(shown):
-        raise TrainingError(
-            f"No hint was shown in the {part} span, so there is no click to learn from.",
-            action="Take a log with hint_impression and hint_click events, or the built-in data.",
-        )
-    return shown
-
-
-def with_features(impressions: pl.DataFrame, samples: Samples, data: Dataset) -> Shown:
-    """Impressions of a data set, in their order; those are left out whose basket has no next-basket sample
-    in `samples`, and those of a query that the lexicon lacks."""
-    row_of = {one.basket_id: row for row, one in enumerate(samples.samples) if one.task == NEXT}
-    known = pl.col("number").is_not_null() & pl.col("position").is_not_null()
-    rows = impressions.filter(pl.col("basket_id").is_in(list(row_of)) & known)
-    places = np.array([row_of[basket] for basket in rows["basket_id"].to_list()], np.int64)
-    lexicon = LexiconFeatures.of(blank_checkpoint(data, Shape()))
-    return Shown(
-        _features(samples.contexts, places, rows["number"].to_numpy().astype(np.int64), lexicon),
-        rows["position"].to_numpy().astype(np.int32),
-        rows["clicked"].to_numpy().astype(np.float32),
-        rows["household_id"].to_numpy().astype(np.int64),
-    )
-
-
-def _features(
-    contexts: Contexts,
-    places: npt.NDArray[np.int64],
-    numbers: npt.NDArray[np.int64],
-    lexicon: LexiconFeatures,
-) -> npt.NDArray[np.float32]:
-    """(N, F) of one query for each of N contexts, some at a time."""
-    parts = [
-        lexicon.of_queries(
-            taken(contexts, places[start : start + CHUNK]), numbers[start : start + CHUNK, None]
-        )
-        for start in range(0, len(places), CHUNK)
-    ]
-    return np.concatenate(parts)[:, 0] if parts else np.zeros((0, FEATURES), np.float32)
+    def forward(
+        self,
+        events: Tensor,
+        actions: Tensor,
+        ages: Tensor,
+        interests: Tensor,
+        habits: Tensor,
+        features: Tensor,
+        numbers: Tensor,
+        position: Tensor,
+    ) -> Tensor:
+        """Context arrays (1, …), features (N, F), numbers and position (N,) to probabilities (N,)."""
+        wanted = wanted_of(self.base.scores(events, actions, ages, ages, interests, habits)).squeeze(0)
+        there = wanted.index_select(0, numbers.clamp(min=0))
+        there = torch.where(numbers >= 0, there, wanted.min())
+        p: Tensor = self.ranker(torch.cat([features, there.unsqueeze(-1)], -1), position)
+        return p
 
 
 def save_ranker(network: ClickRanker, path: Path) -> None:
-    """Write the weights in one step."""
+    """Write weights and base in one step."""
+    base = io.BytesIO()
+    write_checkpoint(network.features.base, base)
+    content = {"features": list(RANKING_FEATURES), "weights": network.state_dict(), "base": base.getvalue()}
     with replaced(path) as unfinished:
-        torch.save({"features": list(RANKING_FEATURES), "weights": network.state_dict()}, unfinished)
+        torch.save(content, unfinished)
 
 
 def load_ranker(path: Path) -> ClickRanker:
@@ -224,7 +165,7 @@ def load_ranker(path: Path) -> ClickRanker:
         content: dict[str, Any] = torch.load(path, weights_only=True)
         if content["features"] != list(RANKING_FEATURES):
             raise ValueError("it was trained on other features")
-        network = ClickRanker()
+        network = ClickRanker(HintFeatures.of(parse_checkpoint(io.BytesIO(content["base"]))))
         network.load_state_dict(content["weights"])
     except Exception as error:
         raise TrainingError(

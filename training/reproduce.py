@@ -1,8 +1,8 @@
 """The paper's comparison from nothing: every run that `aigq evaluate` judges, one after the other.
 
     DATA                    the data set (training.datasets)
-    RUNS/ranker             click probabilities, from impressions
     RUNS/base               the prior, on what baskets held
+    RUNS/ranker             click probabilities, from impressions, on the first seed's base
     RUNS/sft list_sft il_sft          one query; any order; interest order; on day sessions, from the base
     RUNS/grpo il_grpo                 per list; per hint; from il_sft
     RUNS/direct_sft … direct_il_grpo  the same on direct sessions (training.label_blocks), from nothing
@@ -20,13 +20,14 @@ from typing import Final
 
 import torch
 
-from training import base, grpo, ranker, sft
+from training import base, grpo, ranker_run, sft
 from training.checkpoint import Checkpoint, load_run
 from training.curves import draw_curves
 from training.datasets.build import build_dataset
 from training.datasets.dataset import Dataset
 from training.datasets.dataset_config import DatasetConfig
 from training.grpo_config import GrpoConfig, Level
+from training.ranker import ClickRanker, load_ranker
 from training.run_state import CURVE_NAME
 from training.targets import Order
 
@@ -53,7 +54,7 @@ class Budget:
     seeds: int
     households: int
     base: base.BaseConfig
-    ranker: ranker.RankerConfig
+    ranker: ranker_run.RankerConfig
     day: Methods
     direct: Methods
 
@@ -62,7 +63,7 @@ WHOLE: Final = Budget(
     seeds=3,
     households=0,
     base=base.BaseConfig(),
-    ranker=ranker.RankerConfig(),
+    ranker=ranker_run.RankerConfig(),
     day=Methods(sft.SftConfig(), GrpoConfig()),
     direct=Methods(
         # A blank network has all to learn: a higher rate.
@@ -74,7 +75,7 @@ SMALL: Final = Budget(
     seeds=1,
     households=40,
     base=base.SMALL,
-    ranker=ranker.RankerConfig(batch=256),
+    ranker=ranker_run.RankerConfig(batch=256),
     day=Methods(sft.SMALL, GrpoConfig(steps=10, batch=16)),
     direct=Methods(replace(sft.SMALL, sessions="direct"), GrpoConfig(sessions="direct", steps=10, batch=16)),
 )
@@ -83,9 +84,11 @@ SMALL: Final = Budget(
 def reproduce(data_folder: Path, runs: Path, budget: Budget = WHOLE, *, threads: int = 1) -> Dataset:
     """Make all that is missing; returns the data set. Raises DatasetError, TrainingError."""
     data = build_dataset(data_folder, DatasetConfig(households=budget.households))
-    ranker.run_ranker(runs / "ranker", data, replace(budget.ranker, threads=threads))
-    for seed in range(budget.seeds):
-        _Seed(seed, runs, data, ranker.load_ranker(runs / "ranker"), threads).train(budget)
+    seeds = [_Seed(seed, runs, data, threads) for seed in range(budget.seeds)]
+    first = seeds[0].base(budget)
+    ranker_run.run_ranker(runs / "ranker", first, data, replace(budget.ranker, threads=threads))
+    for seed in seeds:
+        seed.train(budget, load_ranker(runs / "ranker"))
     for name, (arms, figures) in PICTURES.items():
         draw_curves({arm: runs / arm / CURVE_NAME for arm in arms}, runs / name, figures)
     return data
@@ -96,29 +99,31 @@ class _Seed:
     seed: int
     runs: Path
     data: Dataset
-    ranker: ranker.ClickRanker
     threads: int
 
-    def train(self, budget: Budget) -> None:
-        """All arms of one seed."""
+    def base(self, budget: Budget) -> Checkpoint:
+        """What lists are learned from."""
         config = replace(budget.base, seed=self.seed, threads=self.threads)
-        first = load_run(base.run_base(self._folder("base"), self.data, config))
-        self._arms("", first, budget.day)
-        torch.manual_seed(self.seed)
-        blank = base.blank_checkpoint(self.data, config.shape)
-        blank = replace(blank, weights=blank.blank_network().state_dict(), run={"method": "blank"})
-        self._arms("direct_", blank, budget.direct)
+        return load_run(base.run_base(self._folder("base"), self.data, config))
 
-    def _arms(self, kind: str, first: Checkpoint, methods: Methods) -> None:
+    def train(self, budget: Budget, ranker: ClickRanker) -> None:
+        """All arms of one seed."""
+        self._arms("", self.base(budget), budget.day, ranker)
+        torch.manual_seed(self.seed)
+        blank = base.blank_checkpoint(self.data, budget.base.shape)
+        blank = replace(blank, weights=blank.blank_network().state_dict(), run={"method": "blank"})
+        self._arms("direct_", blank, budget.direct, ranker)
+
+    def _arms(self, kind: str, first: Checkpoint, methods: Methods, ranker: ClickRanker) -> None:
         for arm, order in ORDERS.items():
             rule = replace(methods.sft.rule, order=order)
             config = replace(methods.sft, seed=self.seed, threads=self.threads, rule=rule)
-            sft.run_sft(self._folder(kind + arm), first, self.data, config, ranker=self.ranker)
+            sft.run_sft(self._folder(kind + arm), first, self.data, config, ranker=ranker)
         start = load_run(self._folder(kind + "il_sft"))
         for arm, level in LEVELS.items():
             settings = replace(methods.grpo, seed=self.seed, level=level)
             folder = self._folder(kind + arm)
-            grpo.run_grpo(folder, start, self.ranker, self.data, settings, threads=self.threads)
+            grpo.run_grpo(folder, start, ranker, self.data, settings, threads=self.threads)
 
     def _folder(self, arm: str) -> Path:
         return self.runs / (f"{arm}-seed{self.seed}" if self.seed else arm)

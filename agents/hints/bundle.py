@@ -36,7 +36,7 @@ from agents.hints.manifest import (
     entry_of,
     is_newer,
 )
-from agents.hints.ranking import RANKER_INPUTS, RANKER_OUTPUT, Ranker
+from agents.hints.ranking import CANDIDATE_INPUTS, CONTEXT_INPUTS, RANKER_OUTPUT, Ranker
 from agents.hints.ranking_features import F
 from agents.session.interest import InterestPolicy
 from agents.session.window import WINDOW_LIMIT
@@ -81,7 +81,7 @@ def load_bundle(
     ranker = None
     if RANKER in files:
         ranking = open_session(files[RANKER], threads=threads, provider=provider)
-        _check_ranker(ranking)
+        _check_ranker(ranking, manifest.shapes)
         ranker = Ranker(ranking, encoder, lexicon)
     return Bundle(manifest.full_name, encoder, lexicon, generator, ranker, manifest)
 
@@ -206,28 +206,32 @@ def _encoder(files: dict[str, bytes], manifest: Manifest) -> SubwordEncoder:
 
 def _check_graph(session: Any, shapes: Shapes, lexicon: bytes) -> None:
     sizes = {value.name: value.shape[1:] for value in (*session.get_inputs(), *session.get_outputs())}
-    codes = [shapes.L]
-    expected = {
-        "events": [shapes.L, shapes.D],
-        "actions": codes,
-        "ages": codes,
-        "repeats": codes,
-        "interests": [2, shapes.D],
-        "habits": [shapes.H, 3],
-        "queries": [shapes.K],
-        "scores": [shapes.K],
-    }
+    expected = _contexts(shapes) | {"queries": [shapes.K], "scores": [shapes.K]}
     if sizes != expected or (shapes.L, shapes.H) != (WINDOW_LIMIT, HABITS):
         raise _misfit(f"{GRAPH} has {sizes}, the manifest and this version want {expected}")
     if session.get_modelmeta().custom_metadata_map.get(LEXICON_DIGEST) != lexicon_digest(lexicon):
         raise _misfit(f"{GRAPH} was exported for another {LEXICON}")
 
 
-def _check_ranker(session: Any) -> None:
+def _check_ranker(session: Any, shapes: Shapes) -> None:
     found = {value.name: value.shape[1:] for value in (*session.get_inputs(), *session.get_outputs())}
-    expected = dict(zip((*RANKER_INPUTS, RANKER_OUTPUT), ([F], [], []), strict=True))
+    expected = {name: sizes for name, sizes in _contexts(shapes).items() if name in CONTEXT_INPUTS}
+    expected |= dict(zip((*CANDIDATE_INPUTS, RANKER_OUTPUT), ([F], [], [], []), strict=True))
     if found != expected:
         raise _misfit(f"{RANKER} has {found}, this version wants {expected}")
+
+
+def _contexts(shapes: Shapes) -> dict[str, list[int]]:
+    """A context's arrays, without the batch."""
+    codes = [shapes.L]
+    return {
+        "events": [shapes.L, shapes.D],
+        "actions": codes,
+        "ages": codes,
+        "repeats": codes,
+        "interests": [2, shapes.D],
+        "habits": [shapes.H, 3],
+    }
 
 
 def _misfit(what: str) -> BundleError:

@@ -1,9 +1,11 @@
 """Order by click probability where the bundle has a ranker, and say why a hint is there.
 
 The paper's ranker is the shop's production CTR model (§3.5.1); ours is a graph of the bundle,
-``ranker.onnx``, with this contract. N candidates in:
+``ranker.onnx``, with this contract. One context and its N candidates in:
 
+    events actions ages interests habits    (1, …), as the generator's graph has them
     features  (N, F)  float32, agents.hints.ranking_features
+    numbers   (N,)    int32, of the queries in the bundle's lexicon, -1 for none
     position  (N,)    int32, place on the shown list, from 0
     → p       (N,)    float32, click probability, 0 to 1
 
@@ -18,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from agents.hints.context import QueryIndex, context_arrays
+from agents.hints.context import Contexts, QueryIndex, context_arrays
 from agents.hints.generator import Candidate
 from agents.hints.ranking_features import ranking_features
 from agents.session.habit import text_digest
@@ -26,7 +28,8 @@ from agents.session.interest import ACTION_CODES
 from agents.session.step import TextEncoder
 from streams.hint_request import HintRequest, to_unit
 
-RANKER_INPUTS: Final = ("features", "position")
+CONTEXT_INPUTS: Final = ("events", "actions", "ages", "interests", "habits")
+CANDIDATE_INPUTS: Final = ("features", "numbers", "position")
 RANKER_OUTPUT: Final = "p"
 READ: Final = 10  # hints that a reader asks for unless it says otherwise
 NEAR: Final = 0.5  # cosine from which a behaviour counts as the reason for a hint
@@ -59,17 +62,22 @@ class Ranker:
     def probabilities(self, candidates: Sequence[Candidate], request: HintRequest) -> Float32:
         """(N,) click probabilities, each as on the first place."""
         queries = [candidate.query for candidate in candidates]
+        context = context_arrays([request], self._index)
+        numbers = self._index.numbers(np.array([text_digest(query) for query in queries], np.int64))
         features = ranking_features(
-            context_arrays([request], self._index),
+            context,
             to_unit(np.stack([self._encoder.embed(query) for query in queries])),
             np.log1p([float(self._counts.get(query, 0)) for query in queries]).astype(np.float32),
-            self._index.numbers(np.array([text_digest(query) for query in queries], np.int64)),
+            numbers,
         )
-        return self.run(features[0], np.zeros(len(queries), np.int32))
+        return self.run(context, features[0], numbers.astype(np.int32), np.zeros(len(queries), np.int32))
 
-    def run(self, features: Float32, position: Int32) -> Float32:
-        """The graph itself: (N, F) and (N,) to click probabilities (N,)."""
-        p: Float32 = self._session.run([RANKER_OUTPUT], {"features": features, "position": position})[0]
+    def run(self, context: Contexts, features: Float32, numbers: Int32, position: Int32) -> Float32:
+        """The graph itself: one context, (N, F), (N,) and (N,) to click probabilities (N,)."""
+        known = context.inputs()
+        inputs: dict[str, Any] = {name: known[name] for name in CONTEXT_INPUTS}
+        inputs |= {"features": features, "numbers": numbers, "position": position}
+        p: Float32 = self._session.run([RANKER_OUTPUT], inputs)[0]
         return p
 
 

@@ -18,7 +18,8 @@ from training.datasets.dataset import Dataset
 from training.datasets.dataset_config import DatasetConfig
 from training.export import export_bundle
 from training.generator import tensors
-from training.ranker import LexiconFeatures, RankerConfig, load_ranker, run_ranker
+from training.ranker import load_ranker
+from training.ranker_run import RankerConfig, run_ranker
 from training.sessions import taken
 from training.sft import SMALL, run_sft
 from training.slots import greedy, list_log_probs
@@ -40,9 +41,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small network and ranker, trained and exported by the commands' own functions: half a minute."""
     folder = tmp_path_factory.mktemp("trained")
     data = build_dataset(folder / "data", DatasetConfig(households=HOUSEHOLDS))
-    ranker = load_ranker(run_ranker(folder / "ranker", data, RankerConfig(batch=256)))
-    run_base(folder / "base", data, base.SMALL)
-    run_sft(folder / "sft", load_run(folder / "base"), data, SMALL, ranker=ranker)
+    start = load_run(run_base(folder / "base", data, base.SMALL))
+    ranker = load_ranker(run_ranker(folder / "ranker", start, data, RankerConfig(batch=256)))
+    run_sft(folder / "sft", start, data, SMALL, ranker=ranker)
     export_bundle(folder / "sft", folder / "small", name="small", version="2", ranker=folder / "ranker")
     contexts = data.samples("train").contexts
     return Trained(
@@ -97,13 +98,17 @@ def test_the_exported_bundle_is_in_order(trained: Trained) -> None:
 
 def test_the_exported_ranker_gives_pytorchs_probabilities(trained: Trained) -> None:
     ranker = load_ranker(trained.folder / "ranker")
-    features = LexiconFeatures.of(trained.checkpoint).every(taken(trained.contexts, np.arange(50)))[:, 7]
-    position = np.arange(50, dtype=np.int32) % 20
-    with torch.no_grad():
-        wanted = ranker(torch.from_numpy(features), torch.from_numpy(position)).numpy()
     assert trained.bundle.ranker is not None
-    p = trained.bundle.ranker.run(features, position)
-    assert np.abs(p - wanted).max() < 1e-5
+    numbers = np.append(np.arange(50), -1)
+    position = np.arange(51, dtype=np.int32) % 20
+    units, popularity = ranker.features.units[numbers], ranker.features.log_popularity[numbers]
+    for row in range(20):
+        context = taken(trained.contexts, np.array([row]))
+        features = ranker.features.of_texts(context, units, popularity, numbers)[0]
+        with torch.no_grad():
+            wanted = ranker(torch.from_numpy(features), torch.from_numpy(position)).numpy()
+        p = trained.bundle.ranker.run(context, features[:, :-1], numbers.astype(np.int32), position)
+        assert np.abs(p - wanted).max() < 1e-5
     assert 0 < p.min() < p.max() < 1
 
 

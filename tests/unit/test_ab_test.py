@@ -26,6 +26,7 @@ from training.evaluation.ab_test import (
 from training.evaluation.cases import Cases
 from training.evaluation.click_scores import ClickTable
 from training.evaluation.logged_hints import LoggedHints, logged_hints, off_policy, target_hints
+from training.sessions import NEXT
 
 CLICKS = ClickModel()
 GOODS = ["milk", "eggs", "beer", "soap", "bread", "tea", "wine", "jam"]
@@ -103,7 +104,7 @@ def test_the_click_model_is_the_data_set_s() -> None:
 
 def shown_table(rows: list[tuple[int, int, str, bool, float | None]]) -> pl.DataFrame:
     """Rows of (basket, position, query, clicked, propensity); basket b is of household b - 100, at time b."""
-    whole = [(b - 100, b, b, place, query, NUMBER[query], hit, p) for b, place, query, hit, p in rows]
+    whole = [(b - 100, b, b, NEXT, place, query, NUMBER[query], hit, p) for b, place, query, hit, p in rows]
     return pl.DataFrame(whole, IMPRESSIONS, orient="row")
 
 

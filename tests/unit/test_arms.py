@@ -24,7 +24,7 @@ from training.evaluation.click_scores import ClickScores, base_rate_table
 from training.evaluation.ebr_run import load_or_train_ebr
 from training.generator import tensors
 from training.network import HIDDEN
-from training.ranker import LexiconFeatures, load_ranker
+from training.ranker import load_ranker
 from training.sessions import NEXT, REST, Samples, taken
 from training.slots import greedy
 from training.vocabulary import vocabulary_of
@@ -44,7 +44,7 @@ def data(folder: Path) -> Dataset:
 def runs(data: Dataset, folder: Path) -> Path:
     for name, seed in (("il_sft", 0), ("il_sft-seed10", 10), ("il_sft-seed2", 2), ("think_list", 0)):
         blank_run(data, folder / "runs" / name, seed)
-    blank_ranker(folder / "runs" / "ranker")
+    blank_ranker(data, folder / "runs" / "ranker")
     return folder / "runs"
 
 
@@ -175,8 +175,7 @@ def test_ranked_lists_are_ordered_by_the_ranker_to_the_tenth(
     asked = cases(data, samples, NEXT)
     plain = arms.arm("think_list").recommenders[0](asked, False)
     ordered = arms.arm("think_list_ranked").recommenders[0](asked, False)
-    checkpoint = fitting(runs / "think_list" / "generator.pt", data)
-    every = torch.from_numpy(LexiconFeatures.of(checkpoint).every(taken(samples.contexts, asked.rows)))
+    every = torch.from_numpy(clicks.ranker.features.every(taken(samples.contexts, asked.rows)))
     with torch.no_grad():
         p = clicks.ranker(every, torch.zeros(every.shape[:2], dtype=torch.int32)).numpy()
     for case, (before, after) in enumerate(zip(plain, ordered, strict=True)):
@@ -188,12 +187,11 @@ def test_ranked_lists_are_ordered_by_the_ranker_to_the_tenth(
 
 
 def test_the_click_table_is_the_ranker_at_each_place(
-    data: Dataset, runs: Path, samples: Samples, clicks: ClickScores
+    data: Dataset, samples: Samples, clicks: ClickScores
 ) -> None:
     asked = cases(data, samples, REST)
     table, rows = clicks.of(asked), np.arange(len(asked))
-    checkpoint = fitting(runs / "il_sft" / "generator.pt", data)
-    every = torch.from_numpy(LexiconFeatures.of(checkpoint).every(taken(samples.contexts, asked.rows)))
+    every = torch.from_numpy(clicks.ranker.features.every(taken(samples.contexts, asked.rows)))
     for position in (0, 2, 40):
         places = torch.full(every.shape[:2], position, dtype=torch.int32)
         with torch.no_grad():

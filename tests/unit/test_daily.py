@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from aigq import daily_command
 from streams.errors import TrainingError
-from tests.evaluation_data import blank_ranker, blank_run, purchases
+from tests.evaluation_data import blank_ranker, blank_run, purchases, with_simulated_hints
 from tests.logs import write_jsonl
 from tests.support import DAY_MS, NOON_MS, event_json
 from training.checkpoint import Checkpoint, digest, load_run
@@ -27,14 +27,14 @@ from training.datasets.build import build_dataset
 from training.datasets.complete_journey import Span
 from training.datasets.dataset import Dataset
 from training.datasets.dataset_config import DatasetConfig
-from training.datasets.interface import impressions
 from training.evaluation.ab_test import CTR, UCTR, Draws, click_figures, click_model_of
 from training.evaluation.arms import checkpoint_arm
 from training.evaluation.cases import cases_of
 from training.evaluation.daily_figures import LOG_LOSS, RANKED_UCTR, RECALL, Served, judged_day
 from training.evaluation.daily_picture import draw_days
 from training.grpo_config import GrpoConfig
-from training.ranker import ClickRanker, Shown, load_ranker
+from training.ranker import ClickRanker, HintFeatures, load_ranker
+from training.ranker_run import Shown
 from training.run_state import STATE_NAME
 from training.sessions import NEXT, REST
 
@@ -63,9 +63,7 @@ def log(changed_from_ms: int | None = None) -> Iterator[dict[str, Any]]:
 def dataset(folder: Path, changed_from_ms: int | None = None) -> Dataset:
     """As tests.evaluation_data makes it, of this log."""
     path = write_jsonl(folder / "shop.jsonl", log(changed_from_ms))
-    data = build_dataset(folder / "data", DatasetConfig(log=path))
-    span = Span(data.split.train.start_ms, data.split.test.end_ms)
-    return replace(data, impressions=impressions(data.purchases, data.queries, span, seed=0))
+    return with_simulated_hints(build_dataset(folder / "data", DatasetConfig(log=path)))
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +77,8 @@ def start(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint
 
 
 @pytest.fixture(scope="module")
-def ranker(tmp_path_factory: pytest.TempPathFactory) -> ClickRanker:
-    return load_ranker(blank_ranker(tmp_path_factory.mktemp("daily-ranker")))
+def ranker(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> ClickRanker:
+    return load_ranker(blank_ranker(data, tmp_path_factory.mktemp("daily-ranker")))
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +126,7 @@ def test_nothing_of_a_day_is_seen_before_it(
     assert all(mine != theirs for mine, theirs in zip(*pairs[3], strict=True))
 
 
-def test_a_basket_is_history_when_it_is_over(data: Dataset) -> None:
+def test_a_basket_is_history_when_it_is_over(data: Dataset, ranker: ClickRanker) -> None:
     days = days_of(data.split.test, 4)
     assert days[2] == MIDNIGHT_MS
     days_log = DayLog.of(data, days)
@@ -141,8 +139,7 @@ def test_a_basket_is_history_when_it_is_over(data: Dataset) -> None:
 
     assert (nights(before), nights(after)) == ([], [NEXT])
     assert {one.task for one in before.samples} == {NEXT, REST}
-    asked = [one.basket_id for one in before.samples if one.task == NEXT]
-    assert len(days_log.hints(before)) == 3 * len(asked)
+    assert len(days_log.hints(before, ranker.features)) == 3 * len(before)
     begun = days_log.next_baskets(MIDNIGHT_MS - DAY_MS)
     assert nights(begun) == [NEXT]  # judged on the day that it was asked for
 
@@ -252,17 +249,17 @@ def test_settings_that_cannot_be_meant_are_refused(wrong: dict[str, Any]) -> Non
         RefreshConfig(**wrong)
 
 
-def test_the_pool_is_of_the_training_span(data: Dataset) -> None:
-    whole, some = replay_pool(data, 10**6, 0), replay_pool(data, 50, 0)
+def test_the_pool_is_of_the_training_span(data: Dataset, ranker: ClickRanker) -> None:
+    whole, some = (replay_pool(data, count, 0, ranker.features) for count in (10**6, 50))
     trained = data.impressions["time_ms"].to_numpy() < data.split.train.end_ms
     assert len(whole) == trained.sum() and len(some) == 50
     assert whole.clicked.sum() == data.impressions["clicked"].to_numpy()[trained].sum()
 
 
-def test_replay_keeps_what_was_known(tmp_path: Path) -> None:
+def test_replay_keeps_what_was_known(start: Checkpoint, tmp_path: Path) -> None:
     """Yesterday nobody clicked; older hints were clicked by their first feature."""
     chance = np.random.default_rng(0)
-    first = ClickRanker()
+    first = ClickRanker(HintFeatures.of(start))
 
     def hints(count: int, clicked: bool) -> Shown:
         features = chance.normal(size=(count, first.first.in_features)).astype(np.float32)
@@ -297,7 +294,7 @@ def test_the_command_prints_every_day(data: Dataset, tmp_path: Path) -> None:
     options = {
         "--data": data.folder,
         "--start": blank_run(data, tmp_path / "start"),
-        "--ranker": blank_ranker(tmp_path / "ranker"),
+        "--ranker": blank_ranker(data, tmp_path / "ranker"),
         "--out": tmp_path / "daily",
         "--days": 2,
     }

@@ -153,7 +153,7 @@ def test_another_seed_makes_anew_what_depends_on_it(log: Path, tmp_path: Path) -
 def test_an_unfinished_or_missing_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds no dataset\.json"):
         load_dataset(tmp_path)
-    (tmp_path / "dataset.json").write_bytes(orjson.dumps({"format": 1, "complete": False}))
+    (tmp_path / "dataset.json").write_bytes(orjson.dumps({"format": 2, "complete": False}))
     with pytest.raises(DatasetError, match="not complete"):
         read_about(tmp_path)
 

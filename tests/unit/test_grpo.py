@@ -23,8 +23,8 @@ from training.grpo import Judge, bought_queries, grpo_loss, judged, owned_querie
 from training.grpo_config import GrpoConfig
 from training.loop import CURVE_NAME
 from training.processes import ALONE
-from training.ranker import ClickRanker
-from training.sessions import NEXT, REST, Samples
+from training.ranker import ClickRanker, HintFeatures
+from training.sessions import NEXT, Samples
 
 CONFIG = GrpoConfig(
     steps=30, batch=16, group=6, learning_rate=0.02, decoder_rate=0.5, difficulty=(0.0, 1.0), w_length=0.0
@@ -32,9 +32,9 @@ CONFIG = GrpoConfig(
 CLICKS = replace(CONFIG, w_rouge=0.0, gamma=1.0)  # the reward is p̂
 
 
-def ranker_of(weight: float, bias: float, feature: str = "log_popularity") -> ClickRanker:
+def ranker_of(base: Checkpoint, weight: float, bias: float, feature: str = "log_popularity") -> ClickRanker:
     """p = σ(bias + weight · feature) for features of 0 and more, less at each place after the first."""
-    ranker = ClickRanker()
+    ranker = ClickRanker(HintFeatures.of(base))
     with torch.no_grad():
         for values in ranker.parameters():
             values.zero_()
@@ -77,11 +77,11 @@ def step_of(
     return grpo_loss(network, start, samples, judge, config, ALONE)(1)
 
 
-def likes_rare(data: Dataset) -> ClickRanker:
+def likes_rare(start: Checkpoint) -> ClickRanker:
     """Near 1 for the rarest query, near 0 for the most popular."""
-    popular = [math.log1p(count) / 10 for _, count in data.lexicon]
+    popular = [math.log1p(count) / 10 for _, count in start.lexicon]
     weight = 8 / (popular[0] - popular[-1])
-    return ranker_of(-weight, weight * (popular[0] + popular[-1]) / 2)
+    return ranker_of(start, -weight, weight * (popular[0] + popular[-1]) / 2)
 
 
 def trained(
@@ -99,7 +99,7 @@ def test_a_few_steps_serve_a_judge_that_likes_rare_queries(
     level: str, data: Dataset, start: Checkpoint, tmp_path: Path
 ) -> None:
     config = replace(CLICKS, level=level)  # type: ignore[arg-type]
-    points = trained(tmp_path / "run", start, likes_rare(data), data, config)
+    points = trained(tmp_path / "run", start, likes_rare(start), data, config)
     assert len(points) == 30
     assert mean(points[-5:], "reward") > mean(points[:5], "reward") + 0.1
     made = load_run(tmp_path / "run")
@@ -110,7 +110,7 @@ def test_a_few_steps_serve_a_judge_that_likes_rare_queries(
 
 def test_the_curve_has_every_figure(data: Dataset, start: Checkpoint, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=2, w_length=0.1, w_hit=0.5, w_novelty=0.5, w_coverage=0.5, kl=0.1)
-    points = trained(tmp_path / "run", start, likes_rare(data), data, config)
+    points = trained(tmp_path / "run", start, likes_rare(start), data, config)
     parts = {"ctr", "rouge", "length", "hit", "novelty", "format", "repetition", "coverage"}
     sums = {"reward", "sequence_reward", "entropy", "kept", "hints", "categories"}
     assert points[0].keys() == parts | sums | {"step", "loss", "norm", "seconds"}
@@ -127,7 +127,7 @@ def test_the_curve_has_every_figure(data: Dataset, start: Checkpoint, tmp_path: 
 def test_the_same_seed_gives_the_same_weights(data: Dataset, start: Checkpoint, tmp_path: Path) -> None:
     made = [
         load_run(
-            run_grpo(tmp_path / name, start, likes_rare(data), data, replace(CLICKS, steps=3, seed=seed))
+            run_grpo(tmp_path / name, start, likes_rare(start), data, replace(CLICKS, steps=3, seed=seed))
         )
         for name, seed in (("one", 0), ("two", 0), ("three", 1))
     ]
@@ -140,7 +140,7 @@ def test_one_list_is_blamed_as_a_whole_or_hint_by_hint(
     data: Dataset, start: Checkpoint, samples: Samples
 ) -> None:
     """Both levels draw the same lists and earn the same, but move the network differently."""
-    judge, moved, earned = Judge.of(start, data, likes_rare(data)), [], []
+    judge, moved, earned = Judge.of(start, data, likes_rare(start)), [], []
     for level in ("query", "sequence"):
         network = start.network()
         config = replace(CLICKS, level=level, sequence_weight=0.0, entropy_bonus=0.0)
@@ -159,7 +159,7 @@ def test_a_step_towards_rare_queries_raises_the_bias_of_the_rarest(
 ) -> None:
     network = start.network()
     config = replace(CLICKS, batch=64, entropy_bonus=0.0)
-    loss, _ = step_of(network, start, samples, Judge.of(start, data, likes_rare(data)), config)
+    loss, _ = step_of(network, start, samples, Judge.of(start, data, likes_rare(start)), config)
     loss.backward()  # type: ignore[no-untyped-call]
     assert network.prior.bias.grad is not None
     downhill = -network.prior.bias.grad
@@ -169,7 +169,7 @@ def test_a_step_towards_rare_queries_raises_the_bias_of_the_rarest(
 def test_every_hint_is_judged_as_on_the_first_place(
     data: Dataset, start: Checkpoint, samples: Samples
 ) -> None:
-    judge = Judge.of(start, data, likes_rare(data))
+    judge = Judge.of(start, data, likes_rare(start))
     contexts = samples.at(np.arange(2)).contexts
     click = judge.clicks(contexts, torch.tensor([[[5, 3, 0, 1], [1, 0, 3, 5]]] * 2))
     assert click.shape == (2, 2, 4)
@@ -186,7 +186,9 @@ def test_groups_that_are_solved_or_hopeless_teach_nothing(
 ) -> None:
     config = replace(CLICKS, difficulty=(0.1, 0.95))
     network = start.network()
-    loss, figures = step_of(network, start, samples, Judge.of(start, data, ranker_of(0.0, bias)), config)
+    loss, figures = step_of(
+        network, start, samples, Judge.of(start, data, ranker_of(start, 0.0, bias)), config
+    )
     loss.backward()  # type: ignore[no-untyped-call]
     assert figures["kept"] == 0.0, why
     assert float(loss.detach()) == 0.0
@@ -195,7 +197,9 @@ def test_groups_that_are_solved_or_hopeless_teach_nothing(
 
 def test_groups_in_between_are_kept(data: Dataset, start: Checkpoint, samples: Samples) -> None:
     config = replace(CLICKS, difficulty=(0.1, 0.95))
-    _, figures = step_of(start.network(), start, samples, Judge.of(start, data, ranker_of(0.0, 0.0)), config)
+    _, figures = step_of(
+        start.network(), start, samples, Judge.of(start, data, ranker_of(start, 0.0, 0.0)), config
+    )
     assert figures["kept"] == 1.0
     assert figures["reward"] == pytest.approx(0.5, abs=1e-5)
 
@@ -212,7 +216,7 @@ def test_what_was_bought_and_what_is_owned(samples: Samples, data: Dataset) -> N
 
 
 def test_rewards_of_a_list_by_hand(data: Dataset, start: Checkpoint, samples: Samples) -> None:
-    judge = Judge.of(start, data, ranker_of(0.0, math.log(1 / 3)))  # p̂ = 1/4 everywhere
+    judge = Judge.of(start, data, ranker_of(start, 0.0, math.log(1 / 3)))  # p̂ = 1/4 everywhere
     config = replace(CONFIG, gamma=2.0, w_hit=1.0, w_novelty=0.5)
     part = samples.at(np.array([40]))
     bought = bought_queries(part.samples, len(data.queries))
@@ -228,23 +232,14 @@ def test_rewards_of_a_list_by_hand(data: Dataset, start: Checkpoint, samples: Sa
     assert float(made["format"]) == -0.25
 
 
-def test_amid_a_basket_what_is_bought_earns_what_a_sure_click_would(data: Dataset, start: Checkpoint) -> None:
-    part = of_task(trained_on(data, 0), REST).at(np.arange(8))
-    judge, lists = Judge.of(start, data, likes_rare(data)), torch.arange(8).repeat(8, 1, 1)
-    config = replace(CLICKS, gamma=4.0, beta=0.7)
-    made = judged(lists, part, torch.full((8, 8), -1), judge, config)["query"]
-    for row, sample in enumerate(part.samples):
-        assert made[row, 0].tolist() == pytest.approx([0.7 * (query in sample.items) for query in range(8)])
-
-
 def test_without_samples_nothing_is_trained(data: Dataset, start: Checkpoint, tmp_path: Path) -> None:
     config, nobody = replace(CLICKS, sessions="direct"), data.impressions.clear()
     with pytest.raises(TrainingError, match="no direct sessions"):
-        run_grpo(tmp_path / "run", start, likes_rare(data), replace(data, impressions=nobody), config)
+        run_grpo(tmp_path / "run", start, likes_rare(start), replace(data, impressions=nobody), config)
 
 
 def test_direct_sessions_learn_too(data: Dataset, start: Checkpoint, tmp_path: Path) -> None:
     config = replace(CONFIG, sessions="direct", steps=2)
-    points = trained(tmp_path / "run", start, likes_rare(data), data, config)
+    points = trained(tmp_path / "run", start, likes_rare(start), data, config)
     assert len(points) == 2
     assert points[0]["norm"] > 0.0

@@ -15,6 +15,7 @@ from streams.errors import DatasetError
 from training.datasets.complete_journey import VALIDATE, WHOLE_YEAR, Span, load_purchases
 from training.datasets.interface import IMPRESSIONS, ClickModel, LoggingPolicy, impressions
 from training.lexicon import build_lexicon
+from training.sessions import NEXT, REST
 
 DAY_MS = 86_400_000
 START_MS = WHOLE_YEAR.start_ms
@@ -124,6 +125,33 @@ def test_every_basket_gets_a_row_per_slot_with_the_baskets_time() -> None:
     assert shown["number"].to_list() == [QUERIES.index(query) for query in shown["query"]]
     assert shown["time_ms"].is_sorted()
     assert shown.select("household_id", "basket_id", "time_ms").unique().height == 50
+
+
+def test_in_the_middle_of_a_basket_what_is_in_it_is_not_shown_and_what_is_to_come_is_clicked() -> None:
+    purchases = some_year(400)
+    numbers = dict(
+        purchases.group_by("basket_id", maintain_order=True)
+        .agg(pl.col("phrase").replace_strict({query: n for n, query in enumerate(QUERIES)}))
+        .iter_rows()
+    )
+    amid = {basket: tuple(sorted(held)[1:]) for basket, held in numbers.items() if basket % 2}
+    clicks = ClickModel(examine=(1.0, 1.0, 1.0), attract=1.0, noise=0.0)
+    shown = impressions(purchases, QUERIES, ALWAYS, seed=0, amid=amid, clicks=clicks)
+    before, middle = (shown.filter(pl.col("task") == task) for task in (NEXT, REST))
+    assert before.equals(impressions(purchases, QUERIES, ALWAYS, seed=0, clicks=clicks))
+    assert set(middle["basket_id"]) == set(amid)
+    for basket, number, clicked in middle.select("basket_id", "number", "clicked").iter_rows():
+        assert number not in set(numbers[basket]) - set(amid[basket])
+        assert clicked == (number in amid[basket])
+
+
+def test_closed_queries_leave_their_share_to_the_others() -> None:
+    scores = PLAIN.scores(COUNTS, HABIT)
+    drawn = list(PLAIN.draw(scores, random.Random(0), closed=[1, 2]))
+    assert {number for number, _ in drawn} == {0, 3}
+    first, chance = drawn[0]
+    assert chance == pytest.approx(0.2 / 2 + 0.8 * scores[first] / (scores[0] + scores[3]))
+    assert drawn[1][1] == pytest.approx(1.0)
 
 
 def test_the_same_seed_gives_the_same_rows_and_another_does_not() -> None:

@@ -9,12 +9,21 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from agents.hints.context import HABITS, QueryIndex, context_arrays
 from agents.hints.generator import Candidate, open_session
 from agents.hints.ranking import READ, Ranker, explain
 from agents.hints.ranking_features import RANKING_FEATURES, F
+from agents.session.window import WINDOW_LIMIT
 from streams.hint_request import Behaviour, HintRequest, Int8, Version
 
 DIM = 4
+CONTEXT = (
+    ("events", TensorProto.INT8, [1, WINDOW_LIMIT, DIM]),
+    ("actions", TensorProto.INT32, [1, WINDOW_LIMIT]),
+    ("ages", TensorProto.INT32, [1, WINDOW_LIMIT]),
+    ("interests", TensorProto.INT8, [1, 2, DIM]),
+    ("habits", TensorProto.INT16, [1, HABITS, 3]),
+)
 
 
 class Words:
@@ -31,7 +40,7 @@ class Words:
 
 
 def ranker_graph() -> bytes:
-    """p = sigmoid(10 · shopper + log-popularity + 5 · count share − position)."""
+    """p = sigmoid(10 · shopper + log-popularity + 5 · count share − position); the context is not read."""
     weights = np.zeros((F, 1), np.float32)
     for name, weight in (("shopper", 10.0), ("log_popularity", 10.0), ("count_share", 5.0)):
         weights[RANKING_FEATURES.index(name)] = weight
@@ -46,7 +55,9 @@ def ranker_graph() -> bytes:
         nodes,
         "ranker",
         [
+            *(helper.make_tensor_value_info(name, kind, sizes) for name, kind, sizes in CONTEXT),
             helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", F]),
+            helper.make_tensor_value_info("numbers", TensorProto.INT32, ["N"]),
             helper.make_tensor_value_info("position", TensorProto.INT32, ["N"]),
         ],
         [helper.make_tensor_value_info("p", TensorProto.FLOAT, ["N"])],
@@ -114,7 +125,9 @@ def test_every_candidate_is_compared_as_on_the_first_place(ranker: Ranker) -> No
     four = candidates("milk", "bread", "beer", "soap")
     forward, back = (ranker.probabilities(order, request(likes="soap")) for order in (four, four[::-1]))
     assert forward.tolist() == back[::-1].tolist()
-    third = ranker.run(np.zeros((2, F), np.float32), np.array([0, 2], np.int32))
+    context = context_arrays([request()], QueryIndex([]))
+    places, numbers = np.array([0, 2], np.int32), np.zeros(2, np.int32)
+    third = ranker.run(context, np.zeros((2, F), np.float32), numbers, places)
     assert third == pytest.approx(sigmoid(0.0, -2.0), abs=1e-6)
 
 

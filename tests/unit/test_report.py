@@ -46,7 +46,7 @@ def data(folder: Path) -> Dataset:
 def runs(data: Dataset, folder: Path) -> Path:
     for name, seed in (("sft", 5), ("il_sft", 0), ("il_sft-seed1", 1)):
         blank_run(data, folder / "runs" / name, seed)
-    blank_ranker(folder / "runs" / "ranker")
+    blank_ranker(data, folder / "runs" / "ranker")
     return folder / "runs"
 
 

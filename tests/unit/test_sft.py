@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from training.datasets.dataset import Dataset
 from training.generator import tensors
 from training.label_blocks import Blocks, clicked_hints, recalled, sessions_of
 from training.loop import CURVE_NAME, Plan, batch_rows, step_noise
-from training.ranker import ClickRanker, clicks_of, load_ranker
+from training.ranker import ClickRanker, load_ranker
 from training.sessions import NEXT, REST, Samples
 from training.sft import run_sft, sft_loss, two_rates
 from training.slots import list_log_probs
@@ -46,9 +47,9 @@ def start(data: Dataset, folder: Path) -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def ranker(folder: Path) -> ClickRanker:
+def ranker(data: Dataset, folder: Path) -> ClickRanker:
     """Random weights, so that queries differ for it."""
-    return load_ranker(blank_ranker(folder / "ranker"))
+    return load_ranker(blank_ranker(data, folder / "ranker"))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def blocks(data: Dataset, start: Checkpoint, ranker: ClickRanker) -> Blocks:
 
 
 def lists_of(samples: Samples, blocks: Blocks, rule: TargetRule) -> list[list[int]]:
-    popularity = np.ones(len(blocks.features.units), np.float32)
+    popularity = np.ones(len(blocks.ranker.features.units), np.float32)
     noise = np.random.default_rng(0)
     made = target_lists(samples.samples, popularity, rule, noise, *blocks.of(samples, rule))
     return [[query for query in row if query != MISSING] for row in made.lists.tolist()]
@@ -90,14 +91,15 @@ def best_of(samples: Samples, blocks: Blocks) -> list[list[int]]:
 
 def clicked_at(samples: Samples, blocks: Blocks, row: int, query: int) -> float:
     context = samples.at(np.array([row])).contexts
-    return float(clicks_of(blocks.ranker, blocks.features, context, np.array([[query]])))
+    return float(blocks.ranker.clicks(context, np.array([[query]])))
 
 
 def test_clicked_hints_are_those_of_the_log(data: Dataset) -> None:
     clicked = clicked_hints(data)
     rows = data.impressions.filter(data.impressions["clicked"])
-    expected = {(row["basket_id"], data.queries.index(row["query"])) for row in rows.to_dicts()}
-    assert {(basket, number) for basket, numbers in clicked.items() for number in numbers} == expected
+    expected = {(row["basket_id"], row["task"], data.queries.index(row["query"])) for row in rows.to_dicts()}
+    assert {(*view, number) for view, numbers in clicked.items() for number in numbers} == expected
+    assert {task for _, task in clicked} == {NEXT, REST}
 
 
 def test_lists_begin_with_clicks_then_hold_the_basket_then_what_was_generated(
@@ -106,7 +108,7 @@ def test_lists_begin_with_clicks_then_hold_the_basket_then_what_was_generated(
     lists, fillings = lists_of(samples, blocks, RULE), blocks.of(samples, RULE)[1]
     met = set()
     for sample, queries, filling in zip(samples.samples, lists, fillings, strict=True):
-        clicked = blocks.clicked.get(sample.basket_id, []) if sample.task == NEXT else []
+        clicked = blocks.clicked.get((sample.basket_id, sample.task), [])
         bought = set(sample.items) - set(clicked)
         assert queries[: len(clicked)] == clicked[:4]
         sure = queries[len(clicked) : len(clicked) + len(bought)]
@@ -117,23 +119,20 @@ def test_lists_begin_with_clicks_then_hold_the_basket_then_what_was_generated(
         assert len(set(queries)) == len(queries) == 4
         met |= {("clicked", sample.task)} if clicked else set()
         met |= {("generated", sample.task)} if rest else set()
-    assert met == {("clicked", NEXT), ("generated", NEXT), ("generated", REST)}
+    assert met == set(product(("clicked", "generated"), (NEXT, REST)))
 
 
-def test_generated_queries_are_the_starts_best_by_click_probability(samples: Samples, blocks: Blocks) -> None:
-    part = of_task(samples, NEXT)
+@pytest.mark.parametrize("task", [NEXT, REST])
+def test_generated_queries_are_the_starts_best_by_click_probability(
+    task: int, samples: Samples, blocks: Blocks
+) -> None:
+    part = of_task(samples, task)
     _, generated = blocks.of(part, RULE)
     for queries, own, found in zip(
         generated, best_of(part, blocks), shares(part, blocks, generated), strict=True
     ):
         assert set(queries) == set(own)
         assert found == sorted(found, reverse=True)
-
-
-def test_amid_a_basket_they_keep_the_starts_own_order(samples: Samples, blocks: Blocks) -> None:
-    part = of_task(samples, REST)
-    assert blocks.of(part, RULE)[1] == best_of(part, blocks)
-    assert blocks.of(part, replace(RULE, weak=0.9))[1] == best_of(part, blocks)
 
 
 def test_what_is_too_weak_is_not_generated(samples: Samples, blocks: Blocks) -> None:
@@ -152,7 +151,7 @@ def test_the_single_order_gives_one_hint_that_is_sure(samples: Samples, blocks: 
     for sample, queries in zip(
         samples.samples, lists_of(samples, blocks, replace(RULE, order="single")), strict=True
     ):
-        clicked = blocks.clicked.get(sample.basket_id, []) if sample.task == NEXT else []
+        clicked = blocks.clicked.get((sample.basket_id, sample.task), [])
         assert len(queries) == 1
         assert queries[0] in {*sample.items, *clicked}
 
@@ -163,11 +162,11 @@ def test_direct_sessions_are_clicks_and_what_the_ranker_prefers(
     blocks = Blocks.made(data, start, ranker, "direct")
     views = sessions_of(samples, "direct", blocks.clicked)
     assert 0 < len(views) < len(samples)
-    assert all(one.task == NEXT and not one.items and blocks.clicked[one.basket_id] for one in views.samples)
+    assert all(not one.items and blocks.clicked[one.basket_id, one.task] for one in views.samples)
     part = views.at(np.arange(10))
     lists = lists_of(part, blocks, RULE)
     for row, (one, queries) in enumerate(zip(part.samples, lists, strict=True)):
-        clicked = blocks.clicked[one.basket_id]
+        clicked = blocks.clicked[one.basket_id, one.task]
         assert queries[: len(clicked)] == clicked
         every = shares(part.at(np.array([row])), blocks, [range(len(data.queries))])[0]
         best = np.argsort(-np.array(every), kind="stable").tolist()

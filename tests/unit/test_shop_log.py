@@ -185,12 +185,17 @@ def test_hints_get_their_clicks_and_the_basket_that_follows(read: Any) -> None:
         "household_id": pl.Int64,
         "basket_id": pl.Int64,
         "time_ms": pl.Int64,
+        "task": pl.Int64,
         "position": pl.Int64,
         "query": pl.String,
         "clicked": pl.Boolean,
         "propensity": pl.Float64,
     }
-    rows = found.impressions.sort("household_id", "time_ms", "position").drop("time_ms", "propensity").rows()
+    rows = (
+        found.impressions.sort("household_id", "time_ms", "position")
+        .drop("time_ms", "task", "propensity")
+        .rows()
+    )
     assert rows == [
         (0, 0, 0, "milk", True),
         (0, 0, 1, "tea", False),

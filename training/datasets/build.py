@@ -42,7 +42,7 @@ from training.datasets.dataset_config import DatasetConfig as DatasetConfig
 from training.datasets.dataset_config import split_of as split_of
 from training.datasets.interface import IMPRESSIONS as IMPRESSION_COLUMNS
 from training.datasets.interface import impressions
-from training.datasets.sample_files import make_samples, save_samples
+from training.datasets.sample_files import load_samples, make_samples, save_samples
 from training.datasets.shop_log import ShopLog, read_shop_log
 from training.datasets.whole_files import replaced, sha256_of
 from training.progress import progress
@@ -87,11 +87,12 @@ class _Build:
         learnt = _until(purchases, split.train)
         self._part([LEXICON, TOKENIZER, TABLE], inputs, partial(self._words, learnt))
         inputs += [*(self._hash(name) for name in (LEXICON, TOKENIZER, TABLE)), self.config.seed]
-        shown_by = [self.about["source"], self.about["interface"]]
-        self._part([IMPRESSIONS], [*inputs, *shown_by], partial(self._impressions, purchases, split))
         inputs += [self._hash(name) for name in bought[1:]]
         for part, span in zip(PARTS, split, strict=True):
             self._part([samples_name(part)], inputs, partial(self._samples, part, span, purchases))
+        inputs += [self.about["source"], self.about["interface"]]
+        inputs += [self._hash(samples_name(part)) for part in PARTS]
+        self._part([IMPRESSIONS], inputs, partial(self._impressions, purchases, split))
         self._save(complete=True)
         return load_dataset(self.folder)
 
@@ -171,10 +172,16 @@ class _Build:
                 queries,
                 span,
                 seed=config.seed,
+                amid=self._amid(),
                 policy=config.policy,
                 clicks=config.clicks,
                 report=report,
             )
+
+    def _amid(self) -> dict[int, tuple[int, ...]]:
+        """What was still to come in the baskets that have a sample in their middle."""
+        samples = [one for part in PARTS for one in load_samples(self.folder / samples_name(part)).samples]
+        return {one.basket_id: one.items for one in samples if one.task == REST}
 
     def _samples(self, part: str, span: Span, purchases: pl.DataFrame) -> dict[str, Any]:
         encoder = SubwordEncoder.load(self.folder / TOKENIZER, self.folder / TABLE)

@@ -33,7 +33,7 @@ from training.datasets.sample_files import load_samples
 from training.datasets.whole_files import sha256_of
 from training.sessions import Samples
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 ABOUT: Final = "dataset.json"
 PURCHASES, IMPRESSIONS = "purchases.parquet", "impressions.parquet"
 BEHAVIOURS: Final = "behaviours.parquet"

@@ -21,6 +21,7 @@ import polars as pl
 from agents.session.interest import ACTION_CODES
 from streams.records import Action
 from training.datasets.complete_journey import PURCHASE_ORDER
+from training.sessions import NEXT
 
 PAUSE_MS: Final = 30 * 60_000
 BASKET_WITHIN_MS: Final = 86_400_000
@@ -110,8 +111,8 @@ def impressions_of(
             tolerance=BASKET_WITHIN_MS,
             check_sortedness=False,  # both are; with `by` polars cannot see it and warns
         )
-        .with_columns(pl.lit(None, pl.Float64).alias("propensity"))
-        .select("household_id", "basket_id", "time_ms", "position", "query", "clicked", "propensity")
+        .with_columns(pl.lit(NEXT, pl.Int64).alias("task"), pl.lit(None, pl.Float64).alias("propensity"))
+        .select("household_id", "basket_id", "time_ms", "task", "position", "query", "clicked", "propensity")
     )
 
 

@@ -70,9 +70,9 @@ class LogUse:
 @dataclass(frozen=True, slots=True)
 class ShopLog:
     """purchases: columns as of training.datasets.complete_journey.load_purchases, one row per basket and
-    type. impressions: household_id, basket_id (null: no basket follows), time_ms, position (from 0, null:
-    unknown), query, clicked, propensity (null). behaviours: purchases and searches at their own times, see
-    training.datasets.shop_frames.behaviours_of. people: the person of each household_id."""
+    type. impressions: household_id, basket_id (null: no basket follows), time_ms, task (NEXT), position
+    (from 0, null: unknown), query, clicked, propensity (null). behaviours: purchases and searches at their
+    own times, see training.datasets.shop_frames.behaviours_of. people: the person of each household_id."""
 
     purchases: pl.DataFrame
     impressions: pl.DataFrame

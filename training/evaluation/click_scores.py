@@ -17,7 +17,6 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from agents.hints.ranking_features import ranking_features
 from training.evaluation.cases import Cases, Recommender
 from training.evaluation.metrics import LIST_LENGTH
 from training.ranker import POSITIONS, ClickRanker
@@ -73,7 +72,7 @@ def ranker_table(ranker: ClickRanker, samples: Samples, rows: Int64, vocabulary:
     relevance = np.empty((len(rows), len(numbers)), np.float32)
     for start in range(0, len(rows), CASES_AT_ONCE):
         contexts = taken(samples.contexts, rows[start : start + CASES_AT_ONCE])
-        features = torch.from_numpy(ranking_features(contexts, vocabulary.units, popularity, numbers))
+        features = torch.from_numpy(ranker.features.of_texts(contexts, vocabulary.units, popularity, numbers))
         with torch.no_grad():
             logits = ranker.logits(features, torch.zeros(features.shape[:2], dtype=torch.int32))
         relevance[start : start + len(contexts)] = logits.numpy()

@@ -27,7 +27,8 @@ from training.evaluation.arms import checkpoint_arm
 from training.evaluation.cases import Cases, cases_of
 from training.evaluation.metrics import LIST_LENGTH, Hits, recall
 from training.evaluation.ranker_report import log_loss
-from training.ranker import ClickRanker, LexiconFeatures, Shown, clicks_of, with_features
+from training.ranker import ClickRanker
+from training.ranker_run import Shown, with_features
 from training.sessions import NEXT, Samples, taken
 
 Float64 = npt.NDArray[np.float64]
@@ -63,7 +64,8 @@ def judged_day(today: Samples, data: Dataset, updated: Served, frozen: Served) -
     """Figures by name. today: the day's next-basket samples; a day without any has figures of no basket."""
     cases = cases_of(today, data.purchases, NEXT)
     baskets = [one.basket_id for one in today.samples]
-    shown = with_features(data.impressions.filter(pl.col("basket_id").is_in(baskets)), today, data)
+    hints = data.impressions.filter(pl.col("basket_id").is_in(baskets))
+    shown = with_features(hints, today, updated.ranker.features)
     each = [_figures(served, today, cases, shown, data) for served in (updated, frozen)]
     return {
         name: Paired(each[0][name], each[1][name], shown.households if name == LOG_LOSS else cases.households)
@@ -115,8 +117,7 @@ def _ranked(lists: Lists, served: Served, today: Samples, cases: Cases) -> Lists
         return []
     numbers = {query: number for number, query in enumerate(served.policy.queries)}
     first = np.array([[numbers[query] for query in queries[:LIST_LENGTH]] for queries in lists], np.int64)
-    features = LexiconFeatures.of(served.policy)
-    p = clicks_of(served.ranker, features, taken(today.contexts, cases.rows), first).numpy()
+    p = served.ranker.clicks(taken(today.contexts, cases.rows), first).numpy()
     orders = np.argsort(-p, axis=1, kind="stable").tolist()
     return [[queries[place] for place in order] for queries, order in zip(lists, orders, strict=True)]
 

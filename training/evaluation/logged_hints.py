@@ -30,6 +30,7 @@ from training.evaluation.bootstrap import Interval
 from training.evaluation.cases import Cases
 from training.evaluation.click_scores import ClickTable
 from training.evaluation.off_policy import estimates
+from training.sessions import NEXT
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -62,11 +63,13 @@ class LoggedHints:
 
 
 def logged_hints(impressions: pl.DataFrame, span: Span, cases: Cases, phrases: Sequence[str]) -> LoggedHints:
-    """The hints of `span` that were shown before one of the (next-basket) cases. phrases: by number."""
+    """The hints of `span` that were shown before the (next-basket) cases' baskets. phrases: by number."""
     row_of = pl.DataFrame({"basket_id": cases.baskets, "case": np.arange(len(cases))})
     queries = pl.DataFrame({"query": list(phrases), "phrase": np.arange(len(phrases))})
     rows = (
-        impressions.filter(pl.col("time_ms").is_between(span.start_ms, span.end_ms, closed="left"))
+        impressions.filter(
+            pl.col("time_ms").is_between(span.start_ms, span.end_ms, closed="left"), pl.col("task") == NEXT
+        )
         .join(row_of, on="basket_id", maintain_order="left")
         .join(queries, on="query", maintain_order="left")
     )

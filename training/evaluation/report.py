@@ -175,7 +175,8 @@ class _Run:
     def _table(self, cases: Cases, vocabulary: Vocabulary, clicks: ClickScores | None) -> ClickTable:
         if clicks:
             return clicks.of(cases)
-        learnt = self.data.impressions.filter(pl.col("time_ms") < self.data.split.train.end_ms)
+        until = pl.col("time_ms") < self.data.split.train.end_ms
+        learnt = self.data.impressions.filter(until, pl.col("task") == NEXT)
         return base_rate_table(learnt, len(cases), vocabulary)
 
     def _about(self, cases: dict[str, Cases], judged: dict[str, dict[str, _Judged]]) -> dict[str, Any]:
