@@ -136,8 +136,8 @@ def base_loss(network: Generator, samples: Samples, config: BaseConfig, world: W
             sample = samples.samples[row]
             weight = config.rest_weight if sample.task == REST else 1.0
             wanted[place, list(sample.items)] = weight * len(sample.items) ** -config.balance
-        scores = network.scores(**tensors(taken(samples.contexts, rows)))
-        whole = wanted.sum()
-        return -(wanted * scores.log_softmax(-1)).sum() / whole, {"weight": float(whole)}
+        scores = network.scores(**tensors(taken(samples.contexts, rows), network.device))
+        whole = float(wanted.sum())
+        return -(wanted.to(network.device) * scores.log_softmax(-1)).sum() / whole, {"weight": whole}
 
     return loss_of

@@ -27,6 +27,11 @@ class Generator(nn.Module):
         self.encoder, self.decoder = ContextEncoder(shape), SlotDecoder(shape, queries)
         self.prior = QueryPrior(popularity, shape.dim)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.prior.bias.device
+
     def scores(
         self,
         events: Tensor,

@@ -145,8 +145,10 @@ def grpo_loss(
         blocks = judge.blocks.of(part, rule) if judge.blocks else ()
         wanted = torch.from_numpy(target_lists(part.samples, judge.counts, rule, noise, *blocks).lists)
         policy = _policy(network, contexts, config)
-        lists = _rollouts(policy.detach(), config, world, step)
-        logp, entropy = list_log_probs(policy, lists)
+        drawn = _rollouts(policy.detach(), config, world, step)
+        # A number a slot: from here on it is the CPU's.
+        logp, entropy = (values.cpu() for values in list_log_probs(policy, drawn))
+        lists = drawn.cpu()
         rewards = judged(lists, part, wanted, judge, config)
         present = lists >= 0
         scores = list_scores(rewards["query"], present)
@@ -155,7 +157,8 @@ def grpo_loss(
         before = None
         if reference is not None:
             with torch.no_grad():
-                before = list_log_probs(_policy(reference, contexts, config), lists)[0]
+                first = _policy(reference.to(network.device), contexts, config)
+                before = list_log_probs(first, drawn)[0].cpu()
         loss, told = policy_loss(
             logp, logp.detach(), advantages, entropy, present, config, step, kept=kept, reference_logp=before
         )
@@ -218,7 +221,8 @@ def _named(samples: Samples) -> str:
 
 def _policy(network: Generator, contexts: Contexts, config: GrpoConfig) -> Tensor:
     """Logits of what is drawn from, (B, K, V)."""
-    return only_top(network.logits(**tensors(contexts)) / config.temperature, config.top_k)
+    logits = network.logits(**tensors(contexts, network.device))
+    return only_top(logits / config.temperature, config.top_k)
 
 
 def _rollouts(policy: Tensor, config: GrpoConfig, world: World, step: int) -> Tensor:

@@ -94,7 +94,7 @@ def batch_rows(count: int, batch: int, seed: int, step: int) -> npt.NDArray[np.i
 
 
 def device_of() -> torch.device:
-    """Where networks and batches go: this process's CUDA device when there is one."""
+    """Where a network is trained: this process's CUDA device when there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -112,6 +112,7 @@ def run_steps(
 ) -> list[Point]:
     """Train `network` in place, from the state in `folder` if there is one; returns all of the run's figures.
 
+    It is trained on `device_of()` and comes back on the CPU; `loss_of` has to follow it there.
     loss_of: step 1 … to this process's mean loss (a scalar) and figures, the same names in every process.
         What it draws comes from `step_noise`, `batch_rows` or torch's generators, which are seeded for each
         step; what it needs from earlier steps has to be in the network's state. The figure "weight", if
@@ -125,13 +126,14 @@ def run_steps(
     a disk that refuses; the last state on disk stays good.
     """
     torch.set_num_threads(plan.threads)
+    network.to(device_of())
     chosen = {name: value for name, value in asdict(plan).items() if name not in FREE_SETTINGS}
     settings = settings_of({**(identity or {}), **chosen}, network)
     state = RunState(folder, network, optimizer_of(network, plan), settings, world)
     points, run = state.resume(), _Run(state, loss_of, plan)
     with stop_asked() as stop, _watch(title, plan.steps, world) as report, state.curve(points) as curve:
         _go_on(run, points, curve, stop, lambda done: report(done, _note(points, shown)))
-    network.eval()
+    network.cpu().eval()
     if stop.is_set():
         raise TrainingError(
             f"Training was stopped after step {state.kept} of {plan.steps}; its state is in {folder}.",

@@ -100,6 +100,11 @@ class ClickRanker(nn.Module):
         nn.init.zeros_(self.place.weight)
         nn.init.constant_(self.last.bias, -3.0)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; the base stays on the CPU."""
+        return self.place.weight.device
+
     def logits(self, features: Tensor, position: Tensor) -> Tensor:
         """(…, FEATURES) float32 and (…,) int positions to (…,) logits; positions from POSITIONS on count as
         the last."""

@@ -94,8 +94,11 @@ def click_loss(network: ClickRanker, shown: Shown, config: RankerConfig, world: 
 
 def log_loss_of(network: ClickRanker, shown: Shown, rows: npt.NDArray[np.int64]) -> Tensor:
     """Mean log loss of the named impressions, a scalar."""
-    logits = network.logits(torch.from_numpy(shown.features[rows]), torch.from_numpy(shown.position[rows]))
-    return F.binary_cross_entropy_with_logits(logits, torch.from_numpy(shown.clicked[rows]))
+    features, position, clicked = (
+        torch.from_numpy(values[rows]).to(network.device)
+        for values in (shown.features, shown.position, shown.clicked)
+    )
+    return F.binary_cross_entropy_with_logits(network.logits(features, position), clicked)
 
 
 def shown_hints(data: Dataset, samples: Samples, part: str, features: HintFeatures) -> Shown:

@@ -128,16 +128,17 @@ def sft_loss(
         contexts = taken(samples.contexts, share(rows, world))
         logp = slot_log_probs(network, contexts, torch.from_numpy(lists))
         sizes = torch.from_numpy(weights)
-        whole = sizes.sum()
-        figures = {"hints": float((lists >= 0).sum(1).mean()), "weight": float(whole)}
-        return -(logp * sizes).sum() / whole, figures
+        whole = float(sizes.sum())
+        figures = {"hints": float((lists >= 0).sum(1).mean()), "weight": whole}
+        return -(logp * sizes.to(network.device)).sum() / whole, figures
 
     return loss_of
 
 
 def slot_log_probs(network: Generator, contexts: Contexts, lists: Tensor) -> Tensor:
     """Log-probabilities of one list per context, (B, K); missing slots give 0."""
-    logp, _ = list_log_probs(network.logits(**tensors(contexts)), lists.unsqueeze(1))
+    logits = network.logits(**tensors(contexts, network.device))
+    logp, _ = list_log_probs(logits, lists.unsqueeze(1).to(network.device))
     return logp.squeeze(1)
 
 

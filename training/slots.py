@@ -59,7 +59,8 @@ def list_log_probs(logits: Tensor, lists: Tensor) -> tuple[Tensor, Tensor]:
     asked = chosen.reshape(rows, 1, -1).expand(-1, slots, -1)
     said = logp.gather(2, asked).reshape(rows, slots, groups, slots).transpose(1, 2)
     own = said.diagonal(dim1=2, dim2=3)
-    earlier = torch.ones(slots, slots, dtype=torch.bool).tril(-1) & present.unsqueeze(2)
+    before = torch.ones(slots, slots, dtype=torch.bool, device=lists.device).tril(-1)
+    earlier = before & present.unsqueeze(2)
     gone = torch.where(earlier, said, torch.full_like(said, HIDDEN))
     left = (1.0 - gone.exp().sum(-1)).clamp(min=LEFT_MIN)
     # Entropy of the renormalised rest: log left − (1/left) · Σ_rest p log p.
@@ -77,7 +78,7 @@ def greedy(logits: Tensor, hints: int) -> tuple[Tensor, Tensor]:
     Unrolled: this is what is exported.
     """
     taken = torch.zeros_like(logits[:, 0])
-    places = torch.arange(logits.shape[2])
+    places = torch.arange(logits.shape[2], device=logits.device)
     queries, scores = [], []
     for place in range(hints):
         open_ = logits[:, min(place, logits.shape[1] - 1)] + taken
@@ -95,12 +96,13 @@ def sampled(
     """G lists per context from the policy, (B, G, K) int64.
 
     Each slot draws from its `top_k` likeliest queries at a temperature, without those that earlier slots of
-    its list have drawn; -1 where none of them is left.
+    its list have drawn; -1 where none of them is left. The draws are made on the CPU, so that a seed means
+    the same on every device.
     """
     values, places = (logits / temperature).topk(min(top_k, logits.shape[2]), dim=-1)  # (B, K, top)
-    lists = torch.full((logits.shape[0], groups, logits.shape[1]), -1, dtype=torch.int64)
+    lists = torch.full_like(places[:, None, :, 0], -1).repeat(1, groups, 1)
     for slot in range(logits.shape[1]):
-        draws = torch.rand(logits.shape[0], groups, values.shape[2], generator=generator)
+        draws = torch.rand(logits.shape[0], groups, values.shape[2], generator=generator).to(logits.device)
         noisy = values[:, None, slot] - torch.log(-torch.log(draws.clamp(1e-9, 1 - 1e-7)))
         offered = places[:, None, slot].expand(-1, groups, -1)
         repeated = (offered.unsqueeze(-1) == lists[:, :, None, :slot]).any(-1)
