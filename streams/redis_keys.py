@@ -33,6 +33,16 @@ def think_index_key(version: str) -> bytes:
     return _key(f"think-index:{version}")
 
 
+def think_popular_key(version: str) -> bytes:
+    """JSON list of a mapping version's popular queries: what `popular_key` gets when it is swapped in."""
+    return _key(f"think-popular:{version}")
+
+
+def think_progress_key(version: str) -> bytes:
+    """How far the loader has written a version: ``digest:lines``."""
+    return _key(f"think-progress:{version}")
+
+
 def popular_key(application: str = "", locale: str = "") -> bytes:
     """JSON list of popular queries; both empty: the list for whoever has none of their own."""
     return _key(f"popular:{_part(application)}:{_part(locale)}")

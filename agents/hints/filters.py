@@ -72,14 +72,24 @@ def filter_candidates(
 
 
 def _unfit(query: str, denied: Collection[str], rules: FilterRules) -> str | None:
-    least, most = rules.characters
-    if not least <= len(query) <= most or len(query.split()) > rules.words_max:
+    if not has_fit_length(query, rules):
         return LENGTH
     if is_personal(query):
         return PERSONAL
-    if denied and any(span in denied for span in _spans(query)):
+    if is_denied(query, denied):
         return DENIED
     return None
+
+
+def has_fit_length(query: str, rules: FilterRules = FilterRules()) -> bool:
+    """Whether a query is neither too short nor too long to be shown."""
+    least, most = rules.characters
+    return least <= len(query) <= most and len(query.split()) <= rules.words_max
+
+
+def is_denied(query: str, denied: Collection[str]) -> bool:
+    """Whether a query holds one of `denied`, queries or terms in lower case, as whole words."""
+    return bool(denied) and any(span in denied for span in _spans(query))
 
 
 @lru_cache(CACHE_SIZE)
@@ -108,16 +118,20 @@ def _recent(request: HintRequest, rules: FilterRules) -> dict[str, int]:
 
 
 def _double(query: str, kept: Sequence[Candidate], rules: FilterRules) -> str | None:
-    plain, stems = _plain(query), _stems(query)
-    for other in kept:
-        other_plain, other_stems = _plain(other.query), _stems(other.query)
-        if plain == other_plain:
-            return DUPLICATE
-        if stems == other_stems:
-            return NEAR_DUPLICATE
-        # Numbers tell products apart ("6 volt", "9 volt"), however alike the rest is.
-        if _numbers(plain) == _numbers(other_plain) and fuzz.ratio(plain, other_plain) >= rules.similar:
-            return NEAR_DUPLICATE
+    reasons = (double_of(query, other.query, rules) for other in kept)
+    return next((reason for reason in reasons if reason), None)
+
+
+def double_of(query: str, other: str, rules: FilterRules = FilterRules()) -> str | None:
+    """DUPLICATE or NEAR_DUPLICATE when the two are one hint for people, else None."""
+    plain, other_plain = _plain(query), _plain(other)
+    if plain == other_plain:
+        return DUPLICATE
+    if _stems(query) == _stems(other):
+        return NEAR_DUPLICATE
+    # Numbers tell products apart ("6 volt", "9 volt"), however alike the rest is.
+    if _numbers(plain) == _numbers(other_plain) and fuzz.ratio(plain, other_plain) >= rules.similar:
+        return NEAR_DUPLICATE
     return None
 
 

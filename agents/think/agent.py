@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 from redis.asyncio import Redis
 
-from agents.think.mapping import LoadOutcome, load_mapping
+from agents.think.mapping import LoadOutcome, LoadReport, load_mapping
 from streams.errors import MappingError, StoreError
 from streams.metrics import Metrics
 from streams.settings import Settings
@@ -22,12 +22,16 @@ log = structlog.get_logger("think")
 
 @dataclass(slots=True)
 class ThinkAgent:
-    """The periodic loader. `problem` says why the last load failed; empty: it did not."""
+    """The periodic loader. `problem` says why the last load failed; empty: it did not.
+
+    told: the version whose being held back was logged, so that it is logged once.
+    """
 
     settings: Settings
     redis: Redis
     metrics: Metrics
     problem: str = "no mapping loaded yet"
+    told: str = ""
 
     async def run(self) -> None:
         """Load now, then look at the manifest every `think_every_s`, until cancelled."""
@@ -50,3 +54,10 @@ class ThinkAgent:
             self.metrics.think_triggers.set(report.triggers)
         if report.outcome is LoadOutcome.LOADED:
             log.info("mapping_loaded", version=report.version, triggers=report.triggers)
+        self._tell_held(report)
+
+    def _tell_held(self, report: LoadReport) -> None:
+        held = report.version if report.outcome is LoadOutcome.HELD else ""
+        if held and held != self.told:
+            log.info("mapping_held", served=held, why="people decided against the one in current.json")
+        self.told = held

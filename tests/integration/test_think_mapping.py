@@ -11,7 +11,8 @@ import pytest
 import redis
 import redis.asyncio
 
-from agents.think.mapping import LoadOutcome, LoadReport, load_mapping
+from agents.think.entries import Pace
+from agents.think.mapping import LoadOptions, LoadOutcome, LoadReport, load_mapping
 from streams.errors import MappingError, StoreError
 from streams.hint_store import AsyncHintReader, HintReader
 from streams.redis_client import connect_redis
@@ -55,11 +56,15 @@ def with_client(url: str, act: Callable[[redis.asyncio.Redis], Awaitable[T]]) ->
     return asyncio.run(run())
 
 
+def paced(batch: int) -> LoadOptions:
+    return LoadOptions(Pace(batch, rest=0.1))
+
+
 def load(url: str, root: Path, version: str | None = None) -> LoadReport:
     """Load what current.json names, after writing `version` with a mapping of its own."""
     if version is not None:
         write_version(root, mapping_of(version), [f"{version} beer"], version=version)
-    return with_client(url, lambda client: load_mapping(client, root, batch=100))
+    return with_client(url, lambda client: load_mapping(client, root, paced(100)))
 
 
 def shown(url: str, trigger: str = "trigger 7") -> tuple[str, ...]:
@@ -186,7 +191,7 @@ def test_an_interrupted_load_serves_the_old_version_and_is_cleaned_up_by_the_nex
     write_version(tmp_path, mapping_of("v2"), version="v2")
 
     async def cut_off(other: redis.asyncio.Redis) -> None:
-        task = asyncio.create_task(load_mapping(other, tmp_path, batch=1))
+        task = asyncio.create_task(load_mapping(other, tmp_path, paced(1)))
         await until_entries_of_v2(other)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -218,7 +223,7 @@ def test_a_loader_that_lost_its_lock_swaps_nothing(url: str, client: redis.Redis
     write_version(tmp_path, mapping_of("v2"), version="v2")
 
     async def robbed(other: redis.asyncio.Redis) -> None:
-        task = asyncio.create_task(load_mapping(other, tmp_path, batch=1))
+        task = asyncio.create_task(load_mapping(other, tmp_path, paced(1)))
         await until_entries_of_v2(other)
         await other.set(THINK_LOCK, "another", px=60_000)
         await task
@@ -237,7 +242,7 @@ def test_of_many_loaders_at_once_each_ends_well(url: str, client: redis.Redis, t
         async def one(number: int) -> LoadReport:
             async with redis.asyncio.Redis.from_url(url) as other:
                 while True:
-                    report = await load_mapping(other, tmp_path / str(number), batch=50)
+                    report = await load_mapping(other, tmp_path / str(number), paced(50))
                     if report.outcome is not BUSY:
                         return report
                     await asyncio.sleep(0.005)
@@ -274,7 +279,7 @@ def test_readers_never_see_half_a_version(url: str, tmp_path: Path) -> None:
         readers = [asyncio.create_task(read(first)) for first in range(4)]
         for version in versions[1:]:
             write_version(tmp_path, mapping_of(version), version=version)
-            assert (await load_mapping(client, tmp_path, batch=20)).outcome is LOADED
+            assert (await load_mapping(client, tmp_path, paced(20))).outcome is LOADED
         loading = False
         await asyncio.gather(*readers)
         return seen

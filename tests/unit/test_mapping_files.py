@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,3 +92,43 @@ def test_the_digest_changes_with_any_file(tmp_path: Path) -> None:
         write_version(tmp_path / str(number), mapping, popular)
         digests.add(read_manifest(tmp_path / str(number)).digest)
     assert len(digests) == 3
+
+
+def test_a_file_that_changes_after_the_check_is_found_out_at_its_end(tmp_path: Path) -> None:
+    folder = write_version(tmp_path, TWO)
+    mapping = read(tmp_path)
+    content = (folder / "mapping.jsonl").read_bytes()
+    for other in (content.replace(b"oats", b"nuts"), content + LINE, content[:-5], LINE, b"[]\n", b""):
+        (folder / "mapping.jsonl").write_bytes(other)
+        with pytest.raises(MappingError, match="not the file"):
+            list(mapping.lines())
+
+
+def test_a_line_is_given_in_normal_form_and_as_it_stands(tmp_path: Path) -> None:
+    write_version(tmp_path, {" Crème  BRÛLÉE ": ["sugar"]})
+    (line,) = read(tmp_path).lines()
+    assert line.trigger == "crème brûlée"
+    assert line.value.startswith(b'{"trigger":" Cr') and line.value.endswith(b"}")
+
+
+def test_a_version_is_named_by_its_folder_alone(tmp_path: Path) -> None:
+    write_version(tmp_path, TWO, version="v1")
+    write_version(tmp_path, {"tea": ["cake"]}, version="v2")
+    assert read_manifest(tmp_path).version == "v2"
+    assert read_manifest(tmp_path, "v1").triggers == 2
+    with pytest.raises(MappingError, match="no name"):
+        read_manifest(tmp_path, "../v1")
+
+
+def test_memory_does_not_grow_with_the_lines(tmp_path: Path) -> None:
+    write_version(tmp_path, {f"trigger {number}": [f"query {number}"] for number in range(20_000)})
+    manifest = read_manifest(tmp_path)
+    tracemalloc.start()
+    try:
+        mapping = read_mapping(tmp_path, manifest)
+        count = sum(1 for _ in mapping.lines())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 20_000
+    assert peak < 1_500_000 < (tmp_path / "v1" / "mapping.jsonl").stat().st_size

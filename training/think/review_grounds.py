@@ -1,0 +1,86 @@
+"""What checks look at, out of a data set: lexicon, categories, and a period that nothing was mined from.
+
+A period's counts hold the purchases from its start to its end alone. Pair matrices are not counted: a check
+asks for single pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from streams.errors import DatasetError
+from streams.query_text import normalise_query
+from training.datasets.dataset import Dataset
+from training.think.association import Association, associations
+from training.think.category_lifts import category_lifts
+from training.think.checks import Grounds
+from training.think.points import Evidence, Proposal
+from training.think.review_pass import Reviewing
+from training.think.scores import MiningRule
+
+NO_PAIRS: Final = MiningRule(trigger_baskets_min=2**31, pair_baskets_min=2**31)
+
+
+def grounds_of(
+    data: Dataset, *, mined_until_ms: int, held_until_ms: int, denied: Collection[str] | None = None
+) -> Grounds:
+    """Categories before `mined_until_ms`; held out: from there to `held_until_ms`, if that is later."""
+    lexicon = frozenset(normalise_query(query) for query in data.queries)
+    return Grounds(
+        results=lexicon.__contains__,
+        denied=denied,
+        categories=category_lifts(data.purchases, mined_until_ms),
+        held_out=counted(data, mined_until_ms, held_until_ms) if held_until_ms > mined_until_ms else None,
+    )
+
+
+def reviewing(data: Dataset, proposals: Iterable[Proposal], denied: Collection[str] | None) -> Reviewing:
+    """All that a data set gives to a review of proposals that were mined from it.
+
+    The held-out period is what follows the newest evidence, up to the end of the validation span: the test
+    span is for reports. Without such a period the check that needs it is missing.
+    """
+    newest = max((one.evidence.until_ms for one in proposals if one.evidence), default=0)
+    mined_ms = newest or data.split.train.end_ms
+    end_ms = data.split.validate.end_ms
+    grounds = grounds_of(data, mined_until_ms=mined_ms, held_until_ms=end_ms, denied=denied)
+    encoder = data.encoder()
+    return Reviewing(grounds, _Counting(data, mined_ms), encoder)
+
+
+class _Counting:
+    """Evidence of single pairs; the log is read when the first is asked for."""
+
+    def __init__(self, data: Dataset, until_ms: int) -> None:
+        self._data, self._until_ms = data, until_ms
+        self._log: Association | None = None
+
+    def __call__(self, trigger: str, query: str) -> Evidence:
+        if self._log is None:
+            self._log = counted(self._data, 0, self._until_ms)
+        return self._log.evidence(trigger, query)
+
+
+def counted(data: Dataset, start_ms: int, end_ms: int) -> Association:
+    """The log of one period. Raises DatasetError when nothing was bought in it."""
+    behaviours = data.behaviours
+    if behaviours is not None:
+        behaviours = behaviours.filter(pl.col("time_ms") >= start_ms)
+    bought = data.purchases.filter(pl.col("time_ms") >= start_ms)
+    return associations(bought, end_ms, behaviours=behaviours, encoder=data.encoder(), rule=NO_PAIRS)
+
+
+def read_denied(path: Path) -> frozenset[str]:
+    """Terms, one a line, in normal form; empty lines and those that begin with # are left out."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(
+            f"The deny list {path} cannot be read ({error}).", action="Give a UTF-8 text file, a term a line."
+        ) from error
+    terms = (normalise_query(line) for line in lines if not line.lstrip().startswith("#"))
+    return frozenset(term for term in terms if term)
