@@ -190,7 +190,7 @@ def judged(
     click = judge.clicks(part.contexts, lists)
     owned = owned_queries(part.contexts, count) if config.w_novelty else None
     per_query = query_parts(lists, click, wanted, judge.tables, config, owned, bought)
-    per_list = sequence_parts(lists, judge.tables, config)
+    per_list = sequence_parts(lists, judge.tables, config, click=click)
     return {
         "query": query_rewards(per_query, config),
         "sequence": sequence_rewards(per_list, config),

@@ -47,6 +47,8 @@ class GrpoConfig:
     # Sequence rewards: R_seq = R_fmt + R_rep, each with weight 1 [P Eq 10].
     near_duplicate: float = 0.75  # similarity; ours: in ROUGE-L one word added to two is 0.8, to one 0.67
     w_coverage: float = 0.0  # not in the paper: an option to measure
+    w_any_click: float = 0.0  # not in the paper: an option to measure
+    any_click_of: int = 3  # hints that are shown at once [P §3.3.1]
     reward_clip: float = 10.0  # ± [P §3.5.4, ROLL]
 
     # Advantages.
@@ -91,13 +93,13 @@ class GrpoConfig:
             yield field.name, finite, "finite numbers"
         yield "level", self.level in ("query", "sequence"), '"query" (IL-GRPO) or "sequence" (plain GRPO)'
         yield "group", self.group >= 2, "2 lists or more: one has nothing to be compared with"
-        for name in ("top_k", "batch", "steps"):
+        for name in ("top_k", "any_click_of", "batch", "steps"):
             yield name, getattr(self, name) >= 1, "a number of at least 1"
         positive = ("temperature", "gamma", "beta", "eps", "learning_rate", "reward_clip", "advantage_clip")
         for name in positive:
             yield name, getattr(self, name) > 0, "a number above 0"
-        weights = ("w_ctr", "w_rouge", "w_length", "w_hit", "w_novelty", "w_coverage", "sequence_weight")
-        for name in (*weights, "entropy_bonus", "kl"):
+        weights = ("w_ctr", "w_rouge", "w_length", "w_hit", "w_novelty", "w_coverage", "w_any_click")
+        for name in (*weights, "sequence_weight", "entropy_bonus", "kl"):
             yield name, getattr(self, name) >= 0, "0 or more"
         yield "w_ctr", self.best_query_reward > 0, "a weight above 0, or one to w_rouge, w_hit or w_novelty"
         yield "length_band", 1 <= self.length_band[0] <= self.length_band[1], "(low, high) from 1 up"

@@ -2,11 +2,14 @@
 
     R_query(q_ij) = w_ctr · r_CTR + w_rouge · r_ROUGE + w_length · r_length
                     + w_hit · r_hit + w_novelty · r_novelty
-    R_seq(o_i)    = R_fmt + R_rep + w_coverage · R_cov            both clipped to ± reward_clip
+    R_seq(o_i)    = R_fmt + R_rep + w_coverage · R_cov + w_any_click · R_any
+
+Both are clipped to ± reward_clip.
 
 Hints are compared by position: the j-th written with the j-th of the reference list. A missing slot (-1)
 earns nothing itself (0); the list pays for it in R_fmt. Formulas other than Eq 14 and ROUGE-L, all weights,
-and the whole of hit, novelty and coverage are ours: the paper names its rewards but does not define them.
+and the whole of hit, novelty, coverage and any click are ours: the paper names its rewards but does not define
+them.
 """
 
 from __future__ import annotations
@@ -135,6 +138,16 @@ def coverage_reward(lists: Tensor, categories: Tensor, interest: Tensor | None =
     return (covered * shares.unsqueeze(1)).sum(-1)
 
 
+def any_click_reward(lists: Tensor, click: Tensor, shown: int) -> Tensor:
+    """R_any = 1 − Π_{j ≤ shown} (1 − p̂_j), (B, G), 0 to 1: a click on at least one of the first hints. Ours.
+
+    click: p̂ (B, G, K), each as on the first place. What is missing is not clicked. Hints count as clicked
+    independently of each other, which two of one dish are not: a list can earn more here than it gets.
+    """
+    chances = torch.where(lists >= 0, click, torch.zeros(())).clamp(0.0, 1.0)
+    return 1.0 - (1.0 - chances[..., :shown]).prod(-1)
+
+
 def query_parts(
     lists: Tensor,
     click: Tensor,
@@ -173,15 +186,29 @@ def query_parts(
 
 
 def sequence_parts(
-    lists: Tensor, tables: QueryTables, config: GrpoConfig, interest: Tensor | None = None
+    lists: Tensor,
+    tables: QueryTables,
+    config: GrpoConfig,
+    interest: Tensor | None = None,
+    click: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """The rewards of each list, by name, (B, G)."""
+    """The rewards of each list, by name, (B, G).
+
+    Raises TrainingError when any click has a weight, but nobody gave the click probabilities.
+    """
     parts = {
         "format": format_reward(lists),
         "repetition": repetition_reward(lists, tables.similarity, config.near_duplicate),
     }
     if config.w_coverage:
         parts["coverage"] = coverage_reward(lists, tables.categories, interest)
+    if config.w_any_click:
+        if click is None:
+            raise TrainingError(
+                "w_any_click is set, but click probabilities were not given.",
+                action="Give `click`, or set w_any_click to 0.",
+            )
+        parts["any_click"] = any_click_reward(lists, click, config.any_click_of)
     return parts
 
 
@@ -199,7 +226,12 @@ def query_rewards(parts: Mapping[str, Tensor], config: GrpoConfig) -> Tensor:
 
 def sequence_rewards(parts: Mapping[str, Tensor], config: GrpoConfig) -> Tensor:
     """R_seq (B, G) of `sequence_parts`: weighted sum, clipped to ± reward_clip."""
-    weights = {"format": 1.0, "repetition": 1.0, "coverage": config.w_coverage}
+    weights = {
+        "format": 1.0,
+        "repetition": 1.0,
+        "coverage": config.w_coverage,
+        "any_click": config.w_any_click,
+    }
     return _weighted(parts, weights, config.reward_clip)
 
 

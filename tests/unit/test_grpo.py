@@ -110,8 +110,10 @@ def test_a_few_steps_serve_a_judge_that_likes_rare_queries(
 
 def test_the_curve_has_every_figure(data: Dataset, start: Checkpoint, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=2, w_length=0.1, w_hit=0.5, w_novelty=0.5, w_coverage=0.5, kl=0.1)
+    config = replace(config, w_any_click=0.5)
     points = trained(tmp_path / "run", start, likes_rare(start), data, config)
     parts = {"ctr", "rouge", "length", "hit", "novelty", "format", "repetition", "coverage"}
+    parts.add("any_click")
     sums = {"reward", "sequence_reward", "entropy", "kept", "hints", "categories"}
     assert points[0].keys() == parts | sums | {"step", "loss", "norm", "seconds"}
     assert points[0]["hints"] == start.shape.hints
@@ -120,7 +122,8 @@ def test_the_curve_has_every_figure(data: Dataset, start: Checkpoint, tmp_path: 
     weighed = 1.0 * points[0]["ctr"] + 0.3 * points[0]["rouge"] + 0.1 * points[0]["length"]
     weighed += 0.5 * points[0]["hit"] + 0.5 * points[0]["novelty"]
     assert points[0]["reward"] == pytest.approx(weighed, abs=1e-5)
-    whole = points[0]["format"] + points[0]["repetition"] + 0.5 * points[0]["coverage"]
+    whole = points[0]["format"] + points[0]["repetition"]
+    whole += 0.5 * points[0]["coverage"] + 0.5 * points[0]["any_click"]
     assert points[0]["sequence_reward"] == pytest.approx(whole, abs=1e-5)
 
 

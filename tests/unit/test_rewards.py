@@ -14,6 +14,7 @@ from streams.errors import TrainingError
 from training.grpo_config import GrpoConfig
 from training.rewards import (
     QueryTables,
+    any_click_reward,
     coverage_reward,
     ctr_reward,
     format_reward,
@@ -185,6 +186,39 @@ def test_sequence_rewards_add_format_repetition_and_coverage() -> None:
     assert sequence_rewards(parts, config).tolist() == [pytest.approx([-1 / 3 - 1 / 2 + 0.3 * 2 / 3, 0.3])]
 
 
+def test_any_click_is_the_chance_that_not_all_shown_hints_are_passed_over() -> None:
+    lists = torch.tensor([[[0, 1, 2, 3], [3, 1, -1, 0], [-1, -1, -1, -1]]])
+    click = torch.tensor([[[0.5, 0.2, 0.1, 0.9], [0.5, 0.0, 0.7, 0.9], [0.5, 0.5, 0.5, 0.5]]])
+    reward = any_click_reward(lists, click, 3)
+    assert reward.tolist() == [pytest.approx([1 - 0.5 * 0.8 * 0.9, 0.5, 0.0])]
+
+
+def test_any_click_of_one_hint_is_its_own_and_of_more_than_there_are_that_of_all() -> None:
+    lists, click = torch.tensor([[[0, 1]]]), torch.tensor([[[0.25, 0.5]]])
+    assert float(any_click_reward(lists, click, 1)) == pytest.approx(0.25)
+    assert float(any_click_reward(lists, click, 9)) == pytest.approx(1 - 0.75 * 0.5)
+
+
+def test_a_sure_click_is_one_and_a_chance_out_of_range_counts_as_its_end() -> None:
+    lists = torch.tensor([[[0, 1], [0, 1], [0, -1]]])
+    click = torch.tensor([[[1.0, 0.3], [1.5, -0.5], [-0.5, float("nan")]]])
+    assert any_click_reward(lists, click, 3).tolist() == [[1.0, 1.0, 0.0]]
+
+
+def test_any_click_is_the_same_in_whatever_order_hints_are_shown() -> None:
+    click = torch.tensor([[[0.1, 0.4, 0.2], [0.4, 0.2, 0.1]]])
+    first, second = any_click_reward(torch.tensor([[[0, 1, 2], [1, 2, 0]]]), click, 3)[0].tolist()
+    assert first == pytest.approx(second)
+
+
+def test_any_click_with_a_weight_wants_click_probabilities_and_is_added() -> None:
+    config, lists = GrpoConfig(w_any_click=0.5), torch.tensor([[[0, 3]]])
+    with pytest.raises(TrainingError, match="w_any_click"):
+        sequence_parts(lists, tables(), config)
+    parts = sequence_parts(lists, tables(), config, click=torch.tensor([[[0.5, 0.5]]]))
+    assert float(sequence_rewards(parts, config)) == pytest.approx(0.5 * 0.75)
+
+
 def test_sums_are_clipped_on_both_sides() -> None:
     config = GrpoConfig(gamma=100.0, beta=50.0, w_rouge=0.0, w_length=0.0)
     parts = {"ctr": torch.tensor([[[50.0, -50.0, 3.0]]])}
@@ -206,8 +240,9 @@ LISTS = st.lists(st.lists(st.integers(-1, 3), min_size=4, max_size=4), min_size=
 @given(LISTS)
 def test_rewards_of_lists_stay_in_their_ranges(lists: list[list[int]]) -> None:
     hints: Tensor = torch.tensor([lists])
-    bounds = {"format": (-1, 0), "repetition": (-0.75, 0), "coverage": (0, 1)}
-    for name, part in sequence_parts(hints, tables(), GrpoConfig(w_coverage=1.0)).items():
+    bounds = {"format": (-1, 0), "repetition": (-0.75, 0), "coverage": (0, 1), "any_click": (0, 1)}
+    config, click = GrpoConfig(w_coverage=1.0, w_any_click=1.0), torch.full(hints.shape, 0.3)
+    for name, part in sequence_parts(hints, tables(), config, click=click).items():
         low, high = bounds[name]
         assert part.shape == hints.shape[:2]
         assert bool(((part >= low - 1e-6) & (part <= high + 1e-6)).all()), name
