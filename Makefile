@@ -54,5 +54,5 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt $(VENV)/python.stamp
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt $(VENV)/python.stamp
 	@echo "Installing AIGQ and its test tools into $(VENV) (once; a few minutes) …"
-	@$(PIP) -e '.[cpu,data,train,dev]'
+	@$(PIP) -e '.[cpu,data,train,think,dev]'
 	@touch $@ $(VENV)/demo.stamp
