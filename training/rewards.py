@@ -8,8 +8,8 @@ Both are clipped to ± reward_clip.
 
 Hints are compared by position: the j-th written with the j-th of the reference list. A missing slot (-1)
 earns nothing itself (0); the list pays for it in R_fmt. Formulas other than Eq 14 and ROUGE-L, all weights,
-and the whole of hit, novelty, coverage and any click are ours: the paper names its rewards but does not define
-them.
+and the whole of hit, novelty, coverage and any click are ours: the paper names its rewards but does not
+define them.
 """
 
 from __future__ import annotations
