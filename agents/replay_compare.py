@@ -24,7 +24,7 @@ HINTS: Final = "hints"
 SCORES: Final = "scores"
 # After the hints, in order of how much they explain.
 _FIELDS: Final = (
-    *("reason", "as_of", "trigger", "drift", "application", "locale"),
+    *("reason", "as_of", "trigger", "triggers", "held", "drift", "application", "locale"),
     *("bundle", "mapping", "arm", "version", "list_id"),
 )
 _DECISION: Final = ("outcome", "reason", "refresh")
@@ -105,7 +105,7 @@ def _in_hints(expected: HintList, got: HintList) -> Iterator[tuple[str, str]]:
         if before != now:
             parts = [
                 f"{name} {getattr(before, name)!r} -> {getattr(now, name)!r}"
-                for name in ("score", "source", "why")
+                for name in ("score", "source", "why", "mapping")
                 if getattr(before, name) != getattr(now, name)
             ]
             yield SCORES, f"hint {place} ({now.query}) differs: {', '.join(parts)}"

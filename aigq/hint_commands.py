@@ -19,7 +19,10 @@ from streams.redis_client import connect_redis_sync
 from streams.settings import load_settings
 
 User = Annotated[str, typer.Argument(help="user_id (or client_id) as in the events.")]
-Trigger = Annotated[str | None, typer.Option(help="Text of the latest behaviour; default: the list's own.")]
+Trigger = Annotated[
+    list[str] | None,
+    typer.Option(help="Text of the latest behaviour, then of those before; default: the list's own."),
+]
 Limit = Annotated[int, typer.Option(min=1, max=100, help="At most so many hints.")]
 
 
@@ -40,7 +43,7 @@ def get(
 ) -> None:
     """Show a user's hints: their own, then Think's for the trigger, then popular ones."""
     with HintReader(connect_redis_sync(load_settings())) as reader:
-        answer = reader.get(user, trigger=trigger, limit=limit)
+        answer = reader.get(user, trigger=trigger or None, limit=limit)
         lists = reader.lists(user) if explain else ()
     if json:
         print_json(as_dict(user, answer) | {"lists": [one.model_dump() for one in lists]})
@@ -53,7 +56,7 @@ def watch(user: User, trigger: Trigger = None, limit: Limit = 10) -> None:
     client = connect_redis_sync(load_settings())
     with HintReader(client) as reader, Live(console=out, refresh_per_second=4) as live:
         while True:
-            live.update(rendered(user, reader.get(user, trigger=trigger, limit=limit)))
+            live.update(rendered(user, reader.get(user, trigger=trigger or None, limit=limit)))
             time.sleep(0.25)
 
 

@@ -1,15 +1,16 @@
 """What a reader answers, and how the tiers of hints become one list. Pure: values in, values out.
 
-Order: the user's newest run, the user's older runs, Think for the latest trigger, popular, pinned.
-The first time a query comes up counts; denied queries never do.
+Order: the user's newest run, the user's older runs, Think for the latest triggers, popular, pinned; but some
+places are Think's (streams.think_merge), with what the user's own lists do not hold. The first time a query
+comes up counts; denied queries never do, nor what the user just did.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from streams.errors import CodecError
 from streams.hint_list import Hint, HintList, Source
 from streams.query_text import normalise_query
 from streams.think_entry import PopularList, Suggestion, ThinkEntry, ThinkPointer
+from streams.think_merge import TriggerEntries, in_turn, is_thinks
 
 
 class Candidate(NamedTuple):
@@ -28,13 +30,27 @@ class Candidate(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Tiers:
+    """Where a page's hints come from, each best first. own: the user's lists; rest: popular and pinned.
+
+    held: query in normal form to epoch ms, what the user just did.
+    """
+
+    own: Sequence[Candidate] = ()
+    think: Sequence[Candidate] = ()
+    rest: Sequence[Candidate] = ()
+    held: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class HintAnswer:
     """Hints for a user, best first, and what they rest on.
 
     list_ids: aligned with `hints`; "" where a hint comes from no list of the user. version, as_of
     (event-time ms), age_ms (wall clock since the newest list was generated): of the newest list;
-    "" and None for a user without one. trigger: what Think was asked for. mapping: the version it
-    came from. denied: hints left out for the deny set. malformed: values in Redis that are none of ours.
+    "" and None for a user without one. triggers: what Think was asked for, newest first. mapping: the
+    version that this user sees. denied: hints left out for the deny set. malformed: values in Redis that
+    are none of ours.
     """
 
     hints: tuple[Hint, ...]
@@ -43,7 +59,7 @@ class HintAnswer:
     version: str = ""
     as_of: int | None = None
     age_ms: int | None = None
-    trigger: str = ""
+    triggers: tuple[str, ...] = ()
     mapping: str = ""
     denied: int = 0
     malformed: int = 0
@@ -58,40 +74,75 @@ class HintAnswer:
         """How many of the hints each source gave."""
         return dict(Counter(hint.source for hint in self.hints))
 
+    @property
+    def trigger(self) -> str:
+        """The newest trigger; "" without any."""
+        return self.triggers[0] if self.triggers else ""
 
-def personal(lists: Sequence[HintList]) -> Iterator[Candidate]:
-    """The user's own hints, newest run first."""
-    return (Candidate(hint, one.list_id) for one in lists for hint in one.hints)
+
+def personal(lists: Iterable[HintList], mapping: str = "") -> Iterator[Candidate]:
+    """The user's own hints, newest run first. Think's among them count while `mapping` is their version."""
+    for one in lists:
+        for hint in one.hints:
+            if hint.source != "think" or not hint.mapping or hint.mapping == mapping:
+                yield Candidate(hint, one.list_id)
 
 
-def suggested(suggestions: Iterable[Suggestion], source: Source, why: str = "") -> Iterator[Candidate]:
+def opened(found: TriggerEntries) -> Iterator[Candidate]:
+    """Think's hints for the latest triggers."""
+    for trigger, one in in_turn(found):
+        hint = Hint(query=one.query, score=one.score, source="think", why=trigger, mapping=found.mapping)
+        yield Candidate(hint, "")
+
+
+def suggested(suggestions: Iterable[Suggestion], source: Source) -> Iterator[Candidate]:
     """Suggestions as hints of `source`."""
     for one in suggestions:
-        yield Candidate(Hint(query=one.query, score=one.score, source=source, why=why), "")
+        yield Candidate(Hint(query=one.query, score=one.score, source=source), "")
 
 
 def merge(
-    candidates: Iterable[Candidate], denied: AbstractSet[str], limit: int, now_ms: int
+    tiers: Tiers, denied: AbstractSet[str], limit: int, now_ms: int, *, think_places: int = 0
 ) -> tuple[list[Candidate], int]:
-    """The first `limit` candidates without duplicates, held and denied ones, and how many were denied.
+    """At most `limit` candidates without duplicates, held and denied ones, and how many were denied.
 
     `denied` holds normalised queries. A query that is held in the newest list is held in every tier.
     """
-    chosen: list[Candidate] = []
-    seen: set[str] = set()
-    dropped = 0
-    for candidate in candidates:
-        if len(chosen) >= limit:
+    page = _Page(denied, tiers.held, now_ms)
+    mine = {normalise_query(one.hint.query) for one in tiers.own}
+    think = [one for one in tiers.think if normalise_query(one.hint.query) not in mine]
+    own, other, rest = iter(tiers.own), iter(think), iter(tiers.rest)
+    for place in range(limit):
+        order = (other, own, rest) if is_thinks(place, think_places) else (own, other, rest)
+        if not any(page.takes_of(source) for source in order):
             break
-        query = normalise_query(candidate.hint.query)
-        if query in seen:
-            continue
-        seen.add(query)
-        if query in denied:
-            dropped += 1
-        elif candidate.hint.held_until <= now_ms:
-            chosen.append(candidate)
-    return chosen, dropped
+    return page.chosen, page.dropped
+
+
+@dataclass(slots=True)
+class _Page:
+    """What was chosen so far, and what may not be."""
+
+    denied: AbstractSet[str]
+    held: Mapping[str, int]
+    now_ms: int
+    chosen: list[Candidate] = field(default_factory=list)
+    dropped: int = 0
+    _seen: set[str] = field(default_factory=set)
+
+    def takes_of(self, source: Iterator[Candidate]) -> bool:
+        """Whether the source had one more that may be shown; it is chosen then."""
+        for candidate in source:
+            query = normalise_query(candidate.hint.query)
+            if query in self._seen:
+                continue
+            self._seen.add(query)
+            if query in self.denied:
+                self.dropped += 1
+            elif max(candidate.hint.held_until, self.held.get(query, 0)) <= self.now_ms:
+                self.chosen.append(candidate)
+                return True
+        return False
 
 
 def parse_lists(values: Any) -> tuple[list[HintList], int]:
@@ -127,14 +178,14 @@ def parse_popular(value: Any) -> tuple[tuple[Suggestion, ...], int]:
         return (), 1
 
 
-def parse_pointer(value: Any) -> tuple[str, int]:
-    """GET's reply as the mapping version in use ("": none), and 1 if it is no pointer."""
+def parse_pointer(value: Any) -> tuple[ThinkPointer | None, int]:
+    """GET's reply as the pointer to the mapping versions, and 1 if it is none. Nothing there is no fault."""
     if value is None:
-        return "", 0
+        return None, 0
     try:
-        return ThinkPointer.model_validate_json(value).version, 0
+        return ThinkPointer.model_validate_json(value), 0
     except ValidationError:
-        return "", 1
+        return None, 1
 
 
 def parse_denied(members: Any) -> frozenset[str]:

@@ -38,6 +38,7 @@ class Hint(_Value):
     source: Source = Field(description="who proposed it")
     why: str = Field("", description="for people: what led to it")
     held_until: int = Field(0, description="epoch ms: the user just did this; not to be shown before")
+    mapping: str = Field("", description="of a think hint: the mapping version that it comes from")
 
 
 class HintList(_Value):
@@ -54,16 +55,30 @@ class HintList(_Value):
     reason: str = Field(description="why the list was renewed")
     drift: float = Field(description="how far the interest had moved, 0 to 2")
     trigger: str = Field(description="text of the newest behaviour: the key of its Think entry")
+    triggers: tuple[str, ...] = Field((), description="texts of the latest behaviours, newest first")
     bundle: str = Field(description="the bundle that generated it")
-    mapping: str | None = Field(None, description="the Think mapping version in use, if any")
+    mapping: str | None = Field(None, description="the Think mapping version that filled it up, if any")
     arm: str = Field("", description="experiment arm")
     application: str = ""
     locale: str = ""
     hints: tuple[Hint, ...] = Field((), max_length=MAX_HINTS, description="best first")
+    held: dict[str, int] = Field(
+        default_factory=dict,
+        description="query in normal form → epoch ms: the user just did this; from no source before",
+    )
+
+    @property
+    def latest(self) -> tuple[str, ...]:
+        """The triggers, newest first; lists of older writers know one."""
+        return self.triggers or ((self.trigger,) if self.trigger else ())
 
     def to_json(self) -> bytes:
-        """The value in Redis: UTF-8 JSON, fields in the order above."""
-        return orjson.dumps(self.model_dump())
+        """The value in Redis: UTF-8 JSON, fields in the order above; a hint's mapping where it has one."""
+        value = self.model_dump()
+        for hint in value["hints"]:
+            if not hint["mapping"]:
+                del hint["mapping"]
+        return orjson.dumps(value)
 
     @classmethod
     def from_json(cls, data: bytes | str) -> HintList:

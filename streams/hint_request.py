@@ -17,6 +17,7 @@ import numpy.typing as npt
 import orjson
 
 from streams.errors import CodecError
+from streams.think_merge import latest_triggers
 from streams.version import Version as Version
 
 MAGIC: Final = b"AHR2"
@@ -63,6 +64,11 @@ class HintRequest:
     def trigger(self) -> str:
         """Text of the latest behaviour: the key of the user's Think mapping."""
         return self.behaviours[0].text if self.behaviours else ""
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        """Texts of the latest behaviours, newest first, each once: what Think is asked for."""
+        return latest_triggers(behaviour.text for behaviour in self.behaviours)
 
 
 def to_unit(vectors: Int8) -> Float:

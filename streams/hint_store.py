@@ -3,13 +3,15 @@
     from streams.hint_store import HintReader
 
     with HintReader.from_url("redis://127.0.0.1:6379/0", pinned=["gift cards"]) as reader:
-        answer = reader.get("household-17", trigger="milk", limit=5)
+        answer = reader.get("household-17", trigger=["milk", "eggs"], limit=5)
         shown = answer.queries, answer.list_id
 
-`AsyncHintReader` is the same with ``async with`` and ``await``. One answer costs one round trip in
-steady state. It is the user's newest hints, then older runs', then Think's for the latest trigger, then
-popular ones, then pinned ones; no query twice, none that is denied (a new denial counts within 2 s).
-An unknown user is no error. Values in Redis that are none of ours are skipped and counted.
+`AsyncHintReader` is the same with ``async with`` and ``await``. One answer costs one round trip in steady
+state, if the triggers are named: texts of what the user did last, newest first. It is the user's newest
+hints, then older runs', then Think's for the triggers, then popular ones, then pinned ones; after the third
+hint some places are Think's (`think_places`, see streams.think_merge). No query twice, none that is denied
+(a new denial counts within 2 s). An unknown user is no error. Values in Redis that are none of ours are
+skipped and counted.
 
 Errors: StoreUnavailableError (Redis is away or too slow: show what you show without hints),
 StoreRefusedError (rights, or a deny set that is no set).
@@ -33,6 +35,7 @@ from streams.hint_protocol import DENY_FRESH_S, Ask, Command, HintPlan
 from streams.redis_client import connect_redis, connect_redis_sync, reader_settings
 from streams.redis_errors import is_wrong_type, store_errors
 from streams.redis_keys import hints_key
+from streams.think_merge import THINK_PLACES, latest_triggers
 
 READER_TIMEOUT_S: Final = 0.5
 _DOING: Final = "Hints cannot be read"
@@ -42,24 +45,38 @@ class HintReader:
     """Reads hints for a blocking backend; threads may share it.
 
     client: any redis-py client; closed with the reader. pinned: shown when all else leaves places.
+    think_places: how many of the places 4 to 10 are Think's, 0 to 7.
     """
 
     def __init__(
-        self, client: redis.Redis, *, pinned: Sequence[str] = (), deny_fresh_s: float = DENY_FRESH_S
+        self,
+        client: redis.Redis,
+        *,
+        pinned: Sequence[str] = (),
+        deny_fresh_s: float = DENY_FRESH_S,
+        think_places: int = THINK_PLACES,
     ) -> None:
         self._client = client
-        self._plan = HintPlan(pinned, deny_fresh_s)
+        self._plan = HintPlan(pinned, deny_fresh_s, think_places)
 
     @classmethod
-    def from_url(cls, url: str, *, timeout_s: float = READER_TIMEOUT_S, pinned: Sequence[str] = ()) -> Self:
+    def from_url(
+        cls,
+        url: str,
+        *,
+        timeout_s: float = READER_TIMEOUT_S,
+        pinned: Sequence[str] = (),
+        think_places: int = THINK_PLACES,
+    ) -> Self:
         """A reader with a client of its own. Raises SettingsError for a URL that is none."""
-        return cls(connect_redis_sync(reader_settings(url, timeout_s)), pinned=pinned)
+        client = connect_redis_sync(reader_settings(url, timeout_s))
+        return cls(client, pinned=pinned, think_places=think_places)
 
     def get(
         self,
         user: str,
         *,
-        trigger: str | None = None,
+        trigger: str | Sequence[str] | None = None,
         application: str = "",
         locale: str = "",
         limit: int = 10,
@@ -67,7 +84,9 @@ class HintReader:
     ) -> HintAnswer:
         """At most `limit` hints for `user`, best first.
 
-        trigger: text of the user's latest behaviour; None: of the one the newest list knows; "": none.
+        trigger: texts of the user's latest behaviours, newest first, or the latest alone; of more than
+        TRIGGERS_READ the latest count. None: those that the newest list knows, which can cost a second
+        round trip; "": none.
         application, locale: choose the popular list. now_ms: wall clock, for `age_ms` and
         for hints that are held (default: now).
         Raises StoreUnavailableError, StoreRefusedError; never for a missing user.
@@ -110,21 +129,34 @@ class AsyncHintReader:
     """`HintReader` for asyncio."""
 
     def __init__(
-        self, client: redis.asyncio.Redis, *, pinned: Sequence[str] = (), deny_fresh_s: float = DENY_FRESH_S
+        self,
+        client: redis.asyncio.Redis,
+        *,
+        pinned: Sequence[str] = (),
+        deny_fresh_s: float = DENY_FRESH_S,
+        think_places: int = THINK_PLACES,
     ) -> None:
         self._client = client
-        self._plan = HintPlan(pinned, deny_fresh_s)
+        self._plan = HintPlan(pinned, deny_fresh_s, think_places)
 
     @classmethod
-    def from_url(cls, url: str, *, timeout_s: float = READER_TIMEOUT_S, pinned: Sequence[str] = ()) -> Self:
+    def from_url(
+        cls,
+        url: str,
+        *,
+        timeout_s: float = READER_TIMEOUT_S,
+        pinned: Sequence[str] = (),
+        think_places: int = THINK_PLACES,
+    ) -> Self:
         """A reader with a client of its own. Raises SettingsError for a URL that is none."""
-        return cls(connect_redis(reader_settings(url, timeout_s)), pinned=pinned)
+        client = connect_redis(reader_settings(url, timeout_s))
+        return cls(client, pinned=pinned, think_places=think_places)
 
     async def get(
         self,
         user: str,
         *,
-        trigger: str | None = None,
+        trigger: str | Sequence[str] | None = None,
         application: str = "",
         locale: str = "",
         limit: int = 10,
@@ -167,10 +199,17 @@ class AsyncHintReader:
 
 
 def _ask(
-    user: str, trigger: str | None, application: str, locale: str, limit: int, now_ms: int | None
+    user: str,
+    trigger: str | Sequence[str] | None,
+    application: str,
+    locale: str,
+    limit: int,
+    now_ms: int | None,
 ) -> Ask:
     wall_ms = round(time.time() * 1000) if now_ms is None else now_ms
-    return Ask(user, trigger, application, locale, limit, time.monotonic(), wall_ms)
+    texts = (trigger,) if isinstance(trigger, str) else trigger
+    triggers = None if texts is None else latest_triggers(texts)
+    return Ask(user, triggers, application, locale, limit, time.monotonic(), wall_ms)
 
 
 def _checked(replies: list[Any]) -> list[Any]:

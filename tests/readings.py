@@ -16,7 +16,8 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 @dataclass(frozen=True)
 class Reading:
-    """One file. `answer`: query, source and list id of each hint, best first."""
+    """One file. `answer`: query, source and list id of each hint, best first. mappings: their versions, or
+    None where the file does not say."""
 
     name: str
     redis: dict[str, Any]
@@ -24,6 +25,7 @@ class Reading:
     answer: list[list[str]]
     malformed: int
     denied: int
+    mappings: list[str] | None = None
 
     def put(self, url: str) -> None:
         """Write what stands in Redis, by plain commands, as any program could."""

@@ -17,6 +17,7 @@ from tests.redis_databases import list_of
 
 ROOT = Path(__file__).parents[2]
 LATER = "from-a-later-writer"
+EARLIER = "from-an-earlier-writer"
 VALIDATOR = jsonschema.Draft202012Validator(hint_list_schema())
 
 
@@ -29,15 +30,22 @@ def test_a_golden_value_is_read_and_fits_the_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in GOLDEN_LISTS if path.stem != LATER], ids=lambda path: path.stem
+    "path", [path for path in GOLDEN_LISTS if path.stem not in (LATER, EARLIER)], ids=lambda path: path.stem
 )
 def test_a_golden_value_is_written_with_the_same_bytes(path: Path) -> None:
     value = path.read_bytes().rstrip(b"\n")
     assert HintList.from_json(value).to_json() == value
 
 
-def test_there_are_golden_values_for_full_minimal_empty_unicode_and_later_lists() -> None:
-    assert {path.stem for path in GOLDEN_LISTS} == {"full", "minimal", "empty", "unicode", LATER}
+def test_there_are_golden_values_for_full_minimal_empty_unicode_and_other_writers_lists() -> None:
+    assert {path.stem for path in GOLDEN_LISTS} == {"full", "minimal", "empty", "unicode", LATER, EARLIER}
+
+
+def test_an_earlier_writer_s_list_knows_one_trigger_and_holds_its_own_hints_alone() -> None:
+    (path,) = [path for path in GOLDEN_LISTS if path.stem == EARLIER]
+    one = HintList.from_json(path.read_bytes())
+    assert (one.triggers, one.latest, one.held) == ((), ("cereal",), {})
+    assert {hint.mapping for hint in one.hints} == {""}
 
 
 def test_unknown_fields_of_a_later_writer_change_nothing_else() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 import redis
 import redis.asyncio
@@ -16,6 +18,7 @@ from streams.hint_protocol import Command
 from streams.hint_store import AsyncHintReader, HintReader
 from streams.hint_writer import HintWriter
 from streams.redis_keys import DENY, THINK_CURRENT, hints_key, popular_key, think_key
+from streams.think_merge import TRIGGERS_READ
 from tests.readings import GOLDEN_LISTS, READINGS, Reading
 from tests.redis_databases import empty_database, list_of
 
@@ -47,15 +50,21 @@ def trips_of(reader: CountingReader, user: str, **asked: Any) -> tuple[int, tupl
     return reader.trips - before, answer.queries
 
 
+def parts(ask: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the reader is made with, and what it is asked."""
+    made = {key: ask[key] for key in ask.keys() & {"pinned", "think_places"}}
+    return made, {key: ask[key] for key in ask.keys() - made.keys()}
+
+
 def read(url: str, ask: dict[str, Any], *, decode: bool = False) -> HintAnswer:
-    pinned, asked = ask.get("pinned", ()), {key: ask[key] for key in ask.keys() - {"pinned"}}
-    with HintReader(redis.Redis.from_url(url, decode_responses=decode), pinned=pinned) as reader:
+    made, asked = parts(ask)
+    with HintReader(redis.Redis.from_url(url, decode_responses=decode), **made) as reader:
         return reader.get(**asked)
 
 
 async def read_async(url: str, ask: dict[str, Any]) -> HintAnswer:
-    pinned, asked = ask.get("pinned", ()), {key: ask[key] for key in ask.keys() - {"pinned"}}
-    async with AsyncHintReader.from_url(url, pinned=pinned) as reader:
+    made, asked = parts(ask)
+    async with AsyncHintReader.from_url(url, **made) as reader:
         return await reader.get(**asked)
 
 
@@ -69,6 +78,8 @@ def test_a_reading_is_answered_as_the_contract_says(url: str, reading: Reading) 
     reading.put(url)
     answer = read(url, reading.ask | {"now_ms": 10_000})
     assert rows(answer) == reading.answer
+    if reading.mappings is not None:
+        assert [hint.mapping for hint in answer.hints] == reading.mappings
     assert (answer.malformed, answer.denied) == (reading.malformed, reading.denied)
     assert asyncio.run(read_async(url, reading.ask | {"now_ms": 10_000})) == answer
     assert read(url, reading.ask | {"now_ms": 10_000}, decode=True) == answer
@@ -77,9 +88,10 @@ def test_a_reading_is_answered_as_the_contract_says(url: str, reading: Reading) 
 @pytest.mark.parametrize("path", GOLDEN_LISTS, ids=lambda path: path.stem)
 def test_golden_lists_are_read(url: str, client: redis.Redis, path: Any) -> None:
     client.rpush(hints_key("u"), path.read_bytes())
+    client.set(THINK_CURRENT, b'{"version":"3f2a9c0d1b7e"}')  # of the think hints in them
     with HintReader.from_url(url) as reader:
         (one,) = reader.lists("u")
-        assert reader.get("u").hints == one.hints
+        assert reader.get("u", now_ms=one.generated_at).hints == one.hints
 
 
 def test_the_answer_tells_what_it_rests_on(url: str, client: redis.Redis) -> None:
@@ -116,9 +128,14 @@ def test_what_the_writer_wrote_is_read_newest_first(url: str) -> None:
         assert reader.lists("nobody") == ()
 
 
+def put_entry(client: redis.Redis, version: str, trigger: str, *queries: str) -> None:
+    found = [{"query": query} for query in queries]
+    client.set(think_key(version, trigger), orjson.dumps({"trigger": trigger, "queries": found}))
+
+
 def test_steady_state_is_one_round_trip(url: str, client: redis.Redis) -> None:
     client.set(THINK_CURRENT, b'{"version":"v1"}')
-    client.set(think_key("v1", "Milk"), b'{"trigger":"milk","queries":[{"query":"oats"}]}')
+    put_entry(client, "v1", "Milk", "oats")
     with CountingReader(redis.Redis.from_url(url)) as reader:
         assert trips_of(reader, "u", trigger="milk") == (2, ("oats",))  # the version is not known yet
         assert trips_of(reader, "u", trigger="milk") == (1, ("oats",))
@@ -126,10 +143,54 @@ def test_steady_state_is_one_round_trip(url: str, client: redis.Redis) -> None:
         assert trips_of(reader, "u", trigger="eggs") == (1, ())
 
 
+def test_several_triggers_are_one_round_trip_and_a_command_each(url: str, client: redis.Redis) -> None:
+    client.set(THINK_CURRENT, b'{"version":"v1"}')
+    put_entry(client, "v1", "milk", "oats", "tea")
+    put_entry(client, "v1", "eggs", "bacon")
+    asked = ["milk", "eggs", "soap", "MILK", "d", "e", "f"]  # the latest five that differ count
+    with CountingReader(redis.Redis.from_url(url)) as reader:
+        reader.get("u", trigger=asked)
+        reader.get("u", trigger=[])
+        before = client.info("commandstats")["cmdstat_get"]["calls"]
+        assert trips_of(reader, "u", trigger=asked) == (1, ("oats", "bacon", "tea"))
+        after = client.info("commandstats")["cmdstat_get"]["calls"]
+    assert after - before == 2 + TRIGGERS_READ  # the pointer, the popular list, and each trigger's entry
+
+
+def test_a_hint_of_think_says_its_trigger_and_its_mapping_version(url: str, client: redis.Redis) -> None:
+    client.rpush(hints_key("u"), list_of("u", "milk", trigger="milk").to_json())
+    client.set(THINK_CURRENT, b'{"version":"v1"}')
+    put_entry(client, "v1", "Eggs", "bacon")
+    answer = read(url, {"user": "u", "trigger": ["soap", "Eggs"]})
+    assert [(hint.source, hint.why, hint.mapping) for hint in answer.hints] == [
+        ("direct", "", ""),
+        ("think", "Eggs", "v1"),
+    ]
+    assert (answer.trigger, answer.triggers, answer.mapping) == ("soap", ("soap", "Eggs"), "v1")
+
+
+def test_a_canary_s_share_of_the_users_sees_it_always_in_one_round_trip(
+    url: str, client: redis.Redis
+) -> None:
+    for version in ("v1", "v2"):
+        put_entry(client, version, "milk", f"of {version}")
+    client.set(THINK_CURRENT, b'{"version":"v1","canary":{"version":"v2","share":0.3}}')
+    users = [f"household-{number}" for number in range(1_000)]
+    with CountingReader(redis.Redis.from_url(url)) as reader:
+        reader.get("somebody", trigger="milk")
+        first = [trips_of(reader, user, trigger="milk") for user in users]
+        again = [reader.get(user, trigger="milk") for user in reversed(users)]
+    assert {trips for trips, _ in first} == {1}
+    assert [answer.queries for answer in reversed(again)] == [queries for _, queries in first]
+    seen = Counter(answer.mapping for answer in again)
+    assert 255 < seen["v2"] < 345  # three standard deviations around 300
+    assert seen["v1"] + seen["v2"] == len(users)
+    assert all(answer.queries == (f"of {answer.mapping}",) for answer in again)
+
+
 def test_a_swapped_mapping_costs_one_more_round_trip_once(url: str, client: redis.Redis) -> None:
-    for version, query in (("v1", "oats"), ("v2", "honey")):
-        entry = f'{{"trigger":"milk","queries":[{{"query":"{query}"}}]}}'
-        client.set(think_key(version, "milk"), entry)
+    put_entry(client, "v1", "milk", "oats")
+    put_entry(client, "v2", "milk", "honey")
     client.set(THINK_CURRENT, b'{"version":"v1"}')
     with CountingReader(redis.Redis.from_url(url)) as reader:
         reader.get("u", trigger="milk")
@@ -140,15 +201,21 @@ def test_a_swapped_mapping_costs_one_more_round_trip_once(url: str, client: redi
         assert trips_of(reader, "u", trigger="milk") == (1, ())
 
 
-def test_the_trigger_of_the_newest_list_is_looked_up_only_where_hints_are_missing(
+def test_the_triggers_of_the_newest_list_are_looked_up_only_where_think_has_a_place(
     url: str, client: redis.Redis
 ) -> None:
     client.set(THINK_CURRENT, b'{"version":"v1"}')
-    client.set(think_key("v1", "eggs"), b'{"trigger":"eggs","queries":[{"query":"bacon"}]}')
-    client.rpush(hints_key("u"), list_of("u", "milk", "bread", trigger="eggs").to_json())
+    put_entry(client, "v1", "eggs", "bacon")
+    own = [f"own {number}" for number in range(12)]
+    client.rpush(hints_key("u"), list_of("u", *own, trigger="eggs").to_json())
+    client.rpush(hints_key("short"), list_of("short", "milk", "bread", trigger="eggs").to_json())
     with CountingReader(redis.Redis.from_url(url)) as reader:
-        assert trips_of(reader, "u", limit=2) == (1, ("milk", "bread"))
-        assert trips_of(reader, "u", limit=3) == (2, ("milk", "bread", "bacon"))
+        assert trips_of(reader, "u", limit=9) == (1, tuple(own[:9]))
+        assert trips_of(reader, "u", limit=10) == (2, (*own[:9], "bacon"))
+        assert trips_of(reader, "short", limit=2) == (1, ("milk", "bread"))
+        assert trips_of(reader, "short", limit=3) == (2, ("milk", "bread", "bacon"))
+    with CountingReader(redis.Redis.from_url(url), think_places=0) as reader:
+        assert trips_of(reader, "u", limit=10) == (1, tuple(own[:10]))
 
 
 def test_a_new_denial_counts_once_the_kept_copy_is_old(url: str, client: redis.Redis) -> None:

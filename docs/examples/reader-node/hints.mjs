@@ -1,6 +1,7 @@
 // Reads a user's hints from Redis: AIGQ's contract, version 1 (docs/schema/README.md).
 //
-//   node hints.mjs redis://127.0.0.1:6379/0 household-17 '{"trigger": "milk", "limit": 5}'
+//   node hints.mjs redis://127.0.0.1:6379/0 household-17 '{"trigger": ["milk", "eggs"], "limit": 5}'
+import { createHash } from "node:crypto";
 import { pathToFileURL } from "node:url";
 import { RedisError, RespClient } from "./resp.mjs";
 
@@ -22,10 +23,16 @@ function foldCase(character) {
   return [...character.toLowerCase().toUpperCase()].map((one) => one.toLowerCase()).join("");
 }
 
-// At most `limit` hints, best first: the user's newest run, older runs, Think's for the trigger, popular,
-// pinned. No query twice, none that is denied. An unknown user is no error; Redis being away is.
+const TRIGGERS_READ = 5;
+const OWN_FIRST = 3;
+const PLACES_EACH = 7; // a page of ten without the first three
+
+// At most `limit` hints, best first: the user's newest run, older runs, Think's for the triggers, popular,
+// pinned; `think_places` of the places 4 to 10 are Think's. No query twice, none that is denied. An unknown
+// user is no error; Redis being away is. `trigger`: texts of what the user did last, newest first, or one.
 export async function readHints(client, user, options = {}) {
-  const { trigger, application = "", locale = "", limit = 10, pinned = [], now_ms = Date.now() } = options;
+  const { trigger, application = "", locale = "", limit = 10 } = options;
+  const { pinned = [], think_places = 1, now_ms = Date.now() } = options;
   const replies = await client.pipeline([
     ["LRANGE", `aigq:1:hints:${user}`, 0, -1],
     ["GET", "aigq:1:think:current"],
@@ -40,37 +47,93 @@ export async function readHints(client, user, options = {}) {
   if (refused) throw refused;
 
   const lists = (Array.isArray(values) ? values : []).map(parse).filter(isHintList);
-  const version = parse(pointer)?.version;
-  const wanted = trigger ?? lists[0]?.trigger ?? "";
-  let suggestions = [];
-  if (version && wanted) {
-    const key = `aigq:1:think:${version}:${normaliseQuery(wanted)}`;
-    suggestions = queries(parse((await client.pipeline([["GET", key]]))[0])?.queries);
-  }
+  const mapping = mappingFor(parse(pointer), user);
+  const triggers = latestTriggers(trigger === undefined ? triggersOf(lists[0]) : [trigger].flat());
+  const keys = mapping ? triggers.map((one) => `aigq:1:think:${mapping}:${normaliseQuery(one)}`) : [];
+  const entries = keys.length ? await client.pipeline(keys.map((key) => ["GET", key])) : [];
+  const suggested = inTurn(triggers, entries.map((entry) => queries(parse(entry)?.queries)));
   const ownPopular = queries(parse(own));
   const popular = ownPopular.length ? ownPopular : queries(parse(everybody));
   return merge(
+    lists.flatMap((list) => personal(list, mapping)),
+    suggested.map((one) => ({ ...one, source: "think", mapping, list_id: "" })),
     [
-      ...lists.flatMap((list) => list.hints.map((hint) => ({ ...hint, list_id: list.list_id }))),
-      ...suggestions.map((one) => ({ ...one, source: "think", list_id: "" })),
       ...popular.map((one) => ({ ...one, source: "popular", list_id: "" })),
       ...pinned.map((query) => ({ query, source: "pinned", list_id: "" })),
     ],
-    new Set(denied.map(normaliseQuery)),
-    limit,
-    now_ms,
+    { denied: new Set(denied.map(normaliseQuery)), held: lists[0]?.held ?? {}, limit, nowMs: now_ms, think_places },
   );
 }
 
-// A query that is held in the newest list (the user just bought or searched it) is held in every tier.
-function merge(candidates, denied, limit, nowMs) {
+// The mapping version that this user sees. A canary is for a share of the users, always the same ones: the
+// first 32 bits of SHA-256("canary version:user") over 2^32 lie below it. Nobody ("") is in no canary.
+export function mappingFor(pointer, user) {
+  if (typeof pointer?.version !== "string") return "";
+  const { version, canary } = pointer;
+  if (!canary || user === "") return version;
+  const place = createHash("sha256").update(`${canary.version}:${user}`).digest().readUInt32BE(0);
+  return place < canary.share * 2 ** 32 ? canary.version : version;
+}
+
+// The first texts that differ in normal form.
+function latestTriggers(texts) {
+  const found = new Map();
+  for (const text of texts) {
+    const normal = normaliseQuery(text);
+    if (found.size < TRIGGERS_READ && normal && !found.has(normal)) found.set(normal, text);
+  }
+  return [...found.values()];
+}
+
+const triggersOf = (list) => (list?.triggers?.length ? list.triggers : [list?.trigger ?? ""]);
+
+// The entries of several triggers take turns: the best query of each, newest trigger first, then the second of
+// each, and so on; none is a trigger itself.
+function inTurn(triggers, entries) {
+  const seen = new Set(triggers.map(normaliseQuery));
+  const found = [];
+  for (let place = 0; place < Math.max(0, ...entries.map((entry) => entry.length)); place++) {
+    entries.forEach((entry, number) => {
+      const query = place < entry.length ? normaliseQuery(entry[place].query) : "";
+      if (query && !seen.has(query)) found.push({ ...entry[place], why: triggers[number] });
+      seen.add(query);
+    });
+  }
+  return found;
+}
+
+// A list's hints; what Think has put there counts as long as its mapping version is the user's.
+function personal(list, mapping) {
+  const counts = (hint) => hint.source !== "think" || !hint.mapping || hint.mapping === mapping;
+  return list.hints.filter(counts).map((hint) => ({ ...hint, list_id: list.list_id }));
+}
+
+function isThinks(place, thinkPlaces) {
+  const share = (places) => Math.floor((places * thinkPlaces) / PLACES_EACH);
+  return place >= OWN_FIRST && share(place - OWN_FIRST + 1) > share(place - OWN_FIRST);
+}
+
+// Place by place: the user's own, or Think's with what the own lists do not hold, then the rest.
+function merge(own, think, rest, { denied, held, limit, nowMs, think_places }) {
+  const mine = new Set(own.map((one) => normaliseQuery(one.query)));
+  const others = think.filter((one) => !mine.has(normaliseQuery(one.query)));
   const seen = new Set(denied);
   const chosen = [];
-  for (const candidate of candidates) {
-    const query = normaliseQuery(candidate.query);
-    const isHeld = (candidate.held_until ?? 0) > nowMs;
-    if (chosen.length < limit && !seen.has(query) && !isHeld) chosen.push(candidate);
-    seen.add(query);
+  const takesOf = (source) => {
+    while (source.length) {
+      const candidate = source.shift();
+      const query = normaliseQuery(candidate.query);
+      // What the user just bought or searched is held in every tier.
+      const isHeld = Math.max(candidate.held_until ?? 0, held[query] ?? 0) > nowMs;
+      const isNew = !seen.has(query);
+      seen.add(query);
+      if (isNew && !isHeld) return chosen.push(candidate);
+    }
+    return 0;
+  };
+  for (let place = 0; place < limit; place++) {
+    const order = isThinks(place, think_places) ? [others, own, rest] : [own, others, rest];
+    if (!order.some(takesOf)) break;
   }
   return chosen;
 }
