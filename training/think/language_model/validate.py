@@ -6,7 +6,7 @@ A part that is fine is kept; each part that is not is dropped and counted by its
     shape              a point, query or fact that is not of the asked form
     unknown_line       a line that the history does not have
     length, unprintable, personal, address, steering    a query that is no plain query for goods
-    echo               a query that stands in a text of the history that gives instructions
+    echo               a query that stands in an instruction that a text of the history gives
     trigger            a query that is one of its own triggers
     duplicate          a query that its point has already
     too_many_points, too_many_queries                   more than asked for
@@ -137,10 +137,10 @@ def _queries(
     history: History, triggers: Sequence[int], asked: list[Any], dropped: Counter[str]
 ) -> tuple[str, ...]:
     own = {normalise_query(line.text) for line in history.lines if line.index in set(triggers)}
-    withheld = [f" {normalise_query(line.text)} " for line in history.lines if is_withheld(line.text)]
+    told = [_instruction(line.text) for line in history.lines if is_withheld(line.text)]
     found: dict[str, str] = {}
     for query in asked:
-        reason = _unfit(query) or _repeated(normalise_query(query), own, withheld, found)
+        reason = _unfit(query) or _repeated(normalise_query(query), own, told, found)
         if reason:
             dropped[reason] += 1
         else:
@@ -163,15 +163,22 @@ def _unfit(query: Any) -> str:
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def _repeated(normal: str, own: set[str], withheld: Sequence[str], found: dict[str, str]) -> str:
+def _repeated(normal: str, own: set[str], told: Sequence[str], found: dict[str, str]) -> str:
     reasons = {
         "length": not normal,
         "trigger": normal in own,
-        "echo": any(_holds(text, normal) for text in withheld),
+        "echo": any(_holds(text, normal) for text in told),
         "duplicate": normal in found,
         "too_many_queries": len(found) >= QUERIES_MAX,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _instruction(text: str) -> str:
+    """From where a text turns from naming goods to giving instructions; a normal form."""
+    words = normalise_query(text).split()
+    ends = (end for end in range(1, len(words) + 1) if is_withheld(" ".join(words[:end])))
+    return " ".join(words[next(ends, 1) - 1 :])
 
 
 def _holds(text: str, normal: str) -> bool:
