@@ -1,4 +1,4 @@
-"""A chat endpoint for tests: HTTP on 127.0.0.1, the OpenAI protocol, plain and streamed, as bad as a test asks.
+"""A chat endpoint for tests: HTTP on 127.0.0.1, the OpenAI protocol, plain and streamed, as bad as is asked.
 
 It is no language model: what it answers is a rule of a few lines, or what the test hands it.
 """
@@ -37,7 +37,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent back. content: the model's text; raw: the whole body in its place. cut: a stream ends after
+    """What is sent back. content: the model's text; raw: the whole body instead. cut: a stream ends after
     so many parts. hang: nothing is sent before the server closes."""
 
     content: str = ""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Final, Literal
 
+from streams.errors import TrainingError
 from training.think.language_model.cache import AnswerCache, Completion, key_of
 from training.think.language_model.chat import ChatEndpoint
 from training.think.language_model.endpoint import Endpoint
@@ -115,6 +116,9 @@ class LanguageModelReasoner:
         except AskError as error:
             self._count_failure(error)
             return _without(history, "failed", str(error))
+        except TrainingError:
+            self._stopped.set()
+            raise
         self._failures = 0
         self._cache.put(key, answer)
         return self._checked(history, answer, "asked")
