@@ -4,8 +4,10 @@ No broker and no Redis. Events come in the order, with the partitions and the of
 into fresh topics would give them. A refresh that a cooldown holds back is settled by the user's next event
 or, at the end of the log, as the live timer does.
 
-Of each user only the newest request is generated: its list replaces all before it. The wall clock only
-bounds the future of events (`now_ms`); in the lists `generated_at` is their own event time.
+Of each user only the newest request is generated: its list replaces all before it. Lists that the filters
+left short are filled up from a mapping version if one is given, as the live agent does from the one in
+Redis. The wall clock only bounds the future of events (`now_ms`); in the lists `generated_at` is their own
+event time.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 from agents.hints.bundle import Bundle
-from agents.hints.compose import compose
+from agents.hints.compose import Composed, compose
+from agents.hints.fill import filled, missing
 from agents.offline_sessions import OfflineSessions
 from agents.session.step import Rules
+from agents.think.folder_entries import folder_entries
 from streams.errors import ReplayError
 from streams.hint_list import HintList
-from streams.hint_request import decode_request
+from streams.hint_request import HintRequest, decode_request
 from streams.record_log import local_log
 from streams.replay_order import ordered_records, scan_log
 from streams.settings import Settings
@@ -93,14 +97,15 @@ def offline_replay(
     end_ms: int | None = None,
     now_ms: int | None = None,
     trace: Path | None = None,
+    mapping: Path | None = None,
     progress: Progress | None = None,
 ) -> OfflineResult:
     """Apply a log's events with start_ms <= event time < end_ms, and generate each user's final list.
 
     now_ms: an event may lie at most 10 minutes after it (default: now). trace: JSONL, a line per event
     with its outcome and decision. settings: for topic prefix, partitions and batch limit; the thresholds
-    are in `rules`.
-    Raises DatasetError, ReplayError.
+    are in `rules`. mapping: folder of a Think mapping, or of one version of it.
+    Raises DatasetError, ReplayError, MappingError.
     """
     started_s = time.monotonic()
     bound_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
@@ -113,7 +118,7 @@ def offline_replay(
                 tell(OfflineProgress("events", done, scan.chosen))
             sessions.apply(record)
         sessions.settle_owed()
-    lists, dropped = _generate(sessions, bundle, settings.batch_limit, tell)
+    lists, dropped = _generate(sessions, bundle, settings.batch_limit, mapping, tell)
     return OfflineResult(
         lists=lists,
         events=scan.chosen,
@@ -144,17 +149,39 @@ def write_result(result: OfflineResult, out: Path) -> None:
 
 
 def _generate(
-    sessions: OfflineSessions, bundle: Bundle, batch_limit: int, tell: Progress
+    sessions: OfflineSessions, bundle: Bundle, batch_limit: int, mapping: Path | None, tell: Progress
 ) -> tuple[tuple[HintList, ...], Counter[str]]:
-    users, lists, dropped = sorted(sessions.requests), [], Counter[str]()
+    users, made, dropped = sorted(sessions.requests), list[Composed](), Counter[str]()
     for first in range(0, len(users), batch_limit):
         tell(OfflineProgress("lists", first, len(users)))
-        batch = [decode_request(sessions.requests[user][1]) for user in users[first : first + batch_limit]]
-        for entry in compose(batch, bundle, generated_at_ms=0):
-            lists.append(entry.hints.model_copy(update={"generated_at": entry.hints.as_of}))
-            dropped.update(entry.dropped)
+        made += compose(
+            [_request(sessions, user) for user in users[first : first + batch_limit]],
+            bundle,
+            generated_at_ms=0,
+        )
+    for entry in made:
+        dropped.update(entry.dropped)
+    if mapping is not None:
+        made = _filled_up(made, sessions, bundle, mapping)
     tell(OfflineProgress("lists", len(users), len(users)))
-    return tuple(lists), dropped
+    lists = (entry.hints for entry in made)
+    return tuple(one.model_copy(update={"generated_at": one.as_of}) for one in lists), dropped
+
+
+def _filled_up(
+    made: list[Composed], sessions: OfflineSessions, bundle: Bundle, mapping: Path
+) -> list[Composed]:
+    short = [one for one in made if missing(one, bundle)]
+    found = folder_entries(mapping, {trigger for one in short for trigger in one.hints.triggers})
+    whole = {
+        one.hints.user: filled(one, _request(sessions, one.hints.user), found.of(one.hints.triggers), bundle)
+        for one in short
+    }
+    return [whole.get(one.hints.user, one) for one in made]
+
+
+def _request(sessions: OfflineSessions, user: str) -> HintRequest:
+    return decode_request(sessions.requests[user][1])
 
 
 @contextmanager

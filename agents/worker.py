@@ -19,6 +19,7 @@ from agents.feedback.agent import FeedbackAgent
 from agents.health import HealthServer
 from agents.hints.agent import HintsAgent
 from agents.hints.bundle import Bundle, load_encoder
+from agents.hints.think_source import ThinkSource
 from agents.serving import open_bundle, rules_of
 from agents.session.agent import SessionAgent
 from agents.think.agent import ThinkAgent
@@ -122,7 +123,8 @@ class Worker:
             encoder, name = (bundle.encoder, bundle.name) if bundle else load_encoder(settings.bundle_dir)
             SessionAgent(app, settings, rules_of(settings, encoder, name), metrics).attach()
         elif role is Role.HINTS and bundle is not None:
-            self._hints = HintsAgent(app, settings, bundle, writer, metrics)
+            think = ThinkSource(self._redis) if self._redis is not None else None
+            self._hints = HintsAgent(app, settings, bundle, writer, metrics, think)
             self._hints.attach()
         elif role is Role.FEEDBACK and self._redis is not None:
             self._feedback = FeedbackAgent(app, settings, AsyncHintReader(self._redis), metrics)

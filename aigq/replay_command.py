@@ -47,6 +47,10 @@ def replay(
         Path | None,
         typer.Option(help="The trace written before, to name the first other decision (with --trace)."),
     ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(help="Offline: fill short lists up from this Think mapping, FOLDER or FOLDER/version."),
+    ] = None,
     speed: Annotated[
         float | None, typer.Option(min=0.001, help="Times event time, e.g. 100. Default: flat out.")
     ] = None,
@@ -62,14 +66,14 @@ def replay(
     Offline uses the same functions as the workers and gives the same bytes on every run, so a change can be
     tested against last week's log: write the lists with --out before the change, compare with --expect after.
     """
-    if not offline and (out_file or expect or trace or expect_trace):
-        raise typer.BadParameter("--out, --expect, --trace and --expect-trace go with --offline")
+    if not offline and (out_file or expect or trace or expect_trace or mapping):
+        raise typer.BadParameter("--out, --expect, --trace, --expect-trace and --mapping go with --offline")
     if offline and (speed or resume):
         raise typer.BadParameter("--speed and --resume do not go with --offline")
     bounds = parse_time(start) if start else None, parse_time(end) if end else None
     with local_log(log) as path:
         if offline:
-            _offline(path, bounds, out_file, (expect, expect_trace), trace, json)
+            _offline(path, bounds, out_file, (expect, expect_trace), trace, mapping, json)
         else:
             _online(path, bounds, speed, resume, json)
 
@@ -100,6 +104,7 @@ def _offline(
     out_file: Path | None,
     before: tuple[Path | None, Path | None],
     trace: Path | None,
+    mapping: Path | None,
     json: bool,
 ) -> None:
     """`before`: lists and trace of an earlier run."""
@@ -115,6 +120,7 @@ def _offline(
             start_ms=bounds[0],
             end_ms=bounds[1],
             trace=trace,
+            mapping=mapping,
             progress=_follow_offline(progress),
         )
     if out_file is not None:

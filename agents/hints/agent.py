@@ -1,7 +1,7 @@
 """The hints agent: hint requests in, hint lists in Redis out.
 
-A binding around `RequestQueue`, `compose` and `HintWriter`. A request is acknowledged only when its list,
-or a newer one of the same user, stands in Redis.
+A binding around `RequestQueue`, `compose`, `filled` and `HintWriter`. A request is acknowledged only when
+its list, or a newer one of the same user, stands in Redis.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from faust.types import TP
 
 from agents.hints.bundle import Bundle
 from agents.hints.compose import Composed, compose
+from agents.hints.fill import filled, missing
 from agents.hints.queue import Job, RequestQueue
+from agents.hints.think_source import ThinkSource
 from streams.acks import InOrderAcks
 from streams.app import RAW, NearlineApp
 from streams.dead_letters import set_aside
@@ -46,6 +48,7 @@ class HintsAgent:
     bundle: Bundle
     writer: HintWriter
     metrics: Metrics
+    think: ThinkSource | None = None  # None: short lists stay short
     acks: InOrderAcks = field(default_factory=InOrderAcks)
     queue: RequestQueue = field(init=False)
     store_error: str = ""  # why the last publish failed; empty: it did not
@@ -117,7 +120,18 @@ class HintsAgent:
         self.metrics.batch_size.observe(len(requests))
         self.metrics.reembedded.inc(self.bundle.generator.reembedded - self._reembedded)
         self._reembedded = self.bundle.generator.reembedded
-        return composed
+        return await self._filled_up(requests, composed)
+
+    async def _filled_up(self, requests: list[HintRequest], composed: list[Composed]) -> list[Composed]:
+        """Lists that the filters left short, filled up from Think; the others as they are."""
+        short = [place for place, one in enumerate(composed) if missing(one, self.bundle)]
+        if self.think is None or not short:
+            return composed
+        entries = await self.think.entries([requests[place] for place in short])
+        whole = list(composed)
+        for place, found in zip(short, entries, strict=True):
+            whole[place] = filled(composed[place], requests[place], found, self.bundle)
+        return whole
 
     async def _publish(self, jobs: list[Job], composed: list[Composed]) -> None:
         outcomes = await self._publish_until_done([entry.hints for entry in composed])

@@ -1,6 +1,7 @@
 """From a request and the generator's candidates to the list that is published.
 
-The same function serves the live agent and offline replay, so a replayed log gives the same lists.
+A list that the filters left short is filled up by agents.hints.fill. The same function serves the live
+agent and offline replay, so a replayed log gives the same lists.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.hints.bundle import Bundle
-from agents.hints.filters import filter_candidates
+from agents.hints.filters import filter_candidates, recently_done
 from agents.hints.generator import Candidate
 from agents.hints.ranking import explain
 from streams.hint_list import Hint, HintList, list_id_of
@@ -62,6 +63,7 @@ def _composed(
         reason=request.reason,
         drift=round(request.drift, 4),
         trigger=request.trigger,
+        triggers=request.triggers,
         bundle=bundle.name,
         application=request.application,
         locale=request.locale,
@@ -75,5 +77,6 @@ def _composed(
             )
             for candidate in kept
         ),
+        held=recently_done(request),
     )
     return Composed(hints, dropped)

@@ -21,6 +21,7 @@ from rapidfuzz import fuzz
 from agents.hints.generator import Candidate
 from agents.session.interest import ACTION_CODES
 from streams.hint_request import HintRequest
+from streams.query_text import normalise_query
 from streams.records import Action
 
 LENGTH: Final = "length"
@@ -54,20 +55,22 @@ def filter_candidates(
     request: HintRequest,
     denied: Collection[str] = frozenset(),
     rules: FilterRules = FilterRules(),
+    beside: Sequence[Candidate] = (),
 ) -> tuple[list[Candidate], dict[str, int]]:
     """Candidates that may be shown, now or (held) later, in their order; and drops by reason.
 
-    denied: queries or terms in lower case; a candidate that holds one as whole words is dropped.
+    denied: queries or terms in lower case; a candidate that holds one as whole words is dropped. beside: what
+    is on the list already; a candidate that is the same hint as one of these is dropped.
     """
-    done = _recent(request, rules)
+    done = recently_done(request, rules)
     kept: list[Candidate] = []
     dropped: Counter[str] = Counter()
     for candidate in candidates:
-        reason = _unfit(candidate.query, denied, rules) or _double(candidate.query, kept, rules)
+        reason = _unfit(candidate.query, denied, rules) or _double(candidate.query, [*beside, *kept], rules)
         if reason:
             dropped[reason] += 1
         else:
-            kept.append(replace(candidate, held_until_ms=done.get(_plain(candidate.query), 0)))
+            kept.append(replace(candidate, held_until_ms=done.get(normalise_query(candidate.query), 0)))
     return kept, dict(dropped)
 
 
@@ -102,8 +105,9 @@ def is_personal(query: str) -> bool:
     return bool(_MAIL.search(query) or _DIGITS.search(query))
 
 
-def _recent(request: HintRequest, rules: FilterRules) -> dict[str, int]:
-    """Plain text of what the user just searched or bought, with the time (ms) until which it is held."""
+def recently_done(request: HintRequest, rules: FilterRules = FilterRules()) -> dict[str, int]:
+    """What the user just searched or bought, in normal form, newest first: the time (ms) until which it is
+    held."""
     limits = {
         ACTION_CODES[Action.PURCHASE]: rules.purchased_ms,
         ACTION_CODES[Action.SEARCH]: rules.searched_ms,
@@ -112,7 +116,7 @@ def _recent(request: HintRequest, rules: FilterRules) -> dict[str, int]:
     for behaviour in request.behaviours:
         until_ms = behaviour.at_ms + limits.get(behaviour.action, 0)
         if until_ms > request.version.as_of_ms:
-            text = _plain(behaviour.text)
+            text = normalise_query(behaviour.text)
             held[text] = max(until_ms, held.get(text, 0))
     return held
 

@@ -1,0 +1,56 @@
+"""Fill up a list that the filters left short, from Think's entries for the request's latest triggers.
+
+Pure: which mapping version, and what it says, comes in as an argument, so that live and offline give the same
+list for the same mapping. What is filled in passes the same filters, stands behind the generator's own hints,
+and names its trigger and its version; a reader leaves it out once its user sees another version
+(streams.hint_answer). The paper has no such filling: Think is a recall source of its own there (§4.2). Ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from agents.hints.bundle import Bundle
+from agents.hints.compose import Composed
+from agents.hints.filters import filter_candidates
+from agents.hints.generator import Candidate
+from streams.hint_list import Hint
+from streams.hint_request import HintRequest
+from streams.query_text import normalise_query
+from streams.think_merge import TriggerEntries, in_turn
+
+
+def missing(composed: Composed, bundle: Bundle) -> int:
+    """How many of the bundle's K hints a list lacks; held ones are there."""
+    return max(0, bundle.manifest.shapes.K - len(composed.hints.hints))
+
+
+def filled(
+    composed: Composed,
+    request: HintRequest,
+    think: TriggerEntries,
+    bundle: Bundle,
+    denied: Collection[str] = frozenset(),
+) -> Composed:
+    """The list with as many of Think's hints as it lacks, as far as there are any."""
+    places = missing(composed, bundle)
+    suggested = {normalise_query(one.suggestion.query): one for one in in_turn(think)}
+    offered = [Candidate(one.suggestion.query, one.suggestion.score) for one in suggested.values()]
+    there = [Candidate(hint.query, hint.score) for hint in composed.hints.hints]
+    kept, _ = filter_candidates(offered, request, denied, beside=there)
+    hints = tuple(
+        Hint(
+            query=one.query,
+            score=one.score,
+            source="think",
+            why=suggested[normalise_query(one.query)].trigger,
+            held_until=one.held_until_ms,
+            mapping=think.mapping,
+        )
+        for one in kept[:places]
+    )
+    if not hints:
+        return composed
+    update = {"hints": (*composed.hints.hints, *hints), "mapping": think.mapping}
+    return replace(composed, hints=composed.hints.model_copy(update=update))
