@@ -18,7 +18,7 @@ from streams.errors import TrainingError
 from training.think.language_model.cache import AnswerCache, Completion, key_of
 from training.think.language_model.chat import ChatEndpoint
 from training.think.language_model.endpoint import Endpoint
-from training.think.language_model.prompt import messages
+from training.think.language_model.prompt import Message, messages
 from training.think.language_model.retry import AskError
 from training.think.language_model.spending import NO_LIMITS, LimitReachedError, Limits, Spending
 from training.think.language_model.validate import checked
@@ -65,6 +65,7 @@ class LanguageModelReasoner:
         self._stopped = Event()
         self._chat = ChatEndpoint(endpoint, self.spending, self._stopped)
         self._lock = Lock()
+        self._keys: dict[str, Lock] = {}
         self._failures = 0
 
     @property
@@ -103,6 +104,12 @@ class LanguageModelReasoner:
     def _outcome(self, history: History) -> Outcome:
         asked = messages(history)
         key = key_of(asked, self.endpoint.settings)
+        with self._lock:
+            alone = self._keys.setdefault(key, Lock())
+        with alone:  # histories may be equal: their question is asked once
+            return self._answered(history, asked, key)
+
+    def _answered(self, history: History, asked: list[Message], key: str) -> Outcome:
         known = self._cache.get(key)
         if known is not None:
             return self._checked(history, known, "cached")
