@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aigq.think_serving import ServedEntry, ServedQuery, ServedState
-from training.think.lint import Finding
+from training.think.findings import Finding
 from training.think.version_diff import Changed, Coverage, VersionDiff
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 import redis
 from pydantic import ValidationError
 
-from agents.think.mapping_files import has_version, read_current, read_manifest, read_mapping
-from agents.think.old_versions import version_folders
+from agents.think.mapping_files import read_mapping
+from agents.think.version_folder import has_version, read_current, read_manifest, version_folders
 from streams.errors import DatasetError, MappingError
 from streams.query_text import normalise_query
 from streams.redis_client import connect_redis_sync

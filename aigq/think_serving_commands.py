@@ -16,8 +16,8 @@ from rich.markup import escape
 from agents.think.entries import Report
 from agents.think.lifecycle import Change, promote_version, roll_back_version, start_canary, stop_canary
 from agents.think.mapping import LoadOptions, LoadReport, load_mapping, stage_mapping
-from agents.think.mapping_files import has_version, read_manifest
 from agents.think.old_versions import find_leftovers, remove_leftovers
+from agents.think.version_folder import has_version, read_manifest
 from aigq.console import out, print_json
 from streams.errors import SettingsError
 from streams.redis_client import connect_redis

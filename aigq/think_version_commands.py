@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from agents.think.mapping_files import read_current
+from agents.think.version_folder import read_current
 from aigq import think_serving_commands
 from aigq.console import out, print_json
 from aigq.think_reports import render_diff, render_entry, render_findings, render_pointer
@@ -68,7 +68,7 @@ def build(
     """Write a version of what the review approved. It is not served before it is promoted.
 
     Queries are ranked in each trigger by α · S_rel + (1 − α) · S_eff. With --data and without --alpha, α is
-    the greatest that meets the rest of the validation span's baskets as well as the best (within 0.001).
+    the greatest that meets as much of what is new to households as the best (within 0.001; validation span).
     """
     try:
         from training.think.build_version import BuildSettings, build_version

@@ -33,7 +33,7 @@ import orjson
 
 from agents.think.entries import Pace
 from agents.think.mapping import LoadOptions, LoadOutcome, load_mapping
-from agents.think.mapping_files import MAPPING_FILE, POPULAR_FILE
+from agents.think.version_folder import MAPPING_FILE, POPULAR_FILE
 from streams.embedded.servers import EmbeddedRedis
 from streams.errors import AigqError
 from streams.hint_store import HintReader

@@ -55,6 +55,11 @@ def follow(pointer: ThinkPointer | None, stored: Stored) -> ThinkPointer:
     return _served(pointer, stored)
 
 
+def decided_since(seen: ThinkPointer | None, now: ThinkPointer | None) -> bool:
+    """Whether people promoted or rolled back since the pointer was `seen`: each of that holds a version."""
+    return (seen.held if seen else ()) != (now.held if now else ())
+
+
 def try_out(pointer: ThinkPointer | None, stored: Stored, share: float) -> ThinkPointer:
     """The pointer with `stored` on trial. Raises MappingError without a version in use, or if that is it."""
     if pointer is None:
@@ -99,10 +104,14 @@ def roll_back(pointer: ThinkPointer | None, before: Stored) -> ThinkPointer:
 
 def version_before(pointer: ThinkPointer | None) -> str:
     """What a rollback goes back to. Raises MappingError when there is nothing."""
-    if pointer is None or pointer.previous is None:
-        version = pointer.version if pointer else "the first one"
+    if pointer is None:
         raise MappingError(
-            f"There is no version before {version} in Redis. {_UNCHANGED}",
+            f"No mapping is served yet, so there is nothing to go back from. {_UNCHANGED}",
+            action="Run `aigq think load` first.",
+        )
+    if pointer.previous is None:
+        raise MappingError(
+            f"There is no version before {pointer.version} in Redis. {_UNCHANGED}",
             action="Name the version that you want: `aigq think promote VERSION`.",
         )
     return pointer.previous

@@ -4,8 +4,9 @@ Redis does one thing at a time: while it stores a batch, readers wait. So a batc
 loader rests for `rest` times as long as Redis took, and longer where Redis is slower. With the defaults a
 million triggers take minutes, and a reader meets at most one short batch (`benchmarks/mapping_load.py`).
 
-With each batch goes how many lines are written. A loader that is killed is followed by one that goes on
-from there, with the same content; otherwise what was left is deleted first.
+With each batch goes a mark: how many lines are written, and their hash. A loader that is killed is followed
+by one that reads the same lines, compares the hash and goes on from there. If the hash is another (the file
+was exchanged while it was loaded), or the content is, what was left is deleted first.
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import islice
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import redis.asyncio
-from redis.asyncio.lock import Lock
-from redis.exceptions import RedisError
+from redis.exceptions import ExecAbortError, OutOfMemoryError
 
-from agents.think.mapping_files import Line, Manifest, Mapping
+from agents.think.lease import Lease
+from agents.think.mapping_files import Line, Mapping
+from agents.think.room import ran_out
 from agents.think.stored import UNFINISHED, has_entries, retire, text_of
+from agents.think.version_folder import Manifest
 from streams.errors import MappingError
 from streams.redis_keys import (
-    THINK_LOCK,
     THINK_VERSIONS,
     think_index_key,
     think_key,
@@ -35,8 +38,11 @@ from streams.redis_keys import (
 )
 from streams.think_entry import PopularList
 
-LOCK_S: Final = 15.0
-PROGRESS_TTL_S: Final = 86_400
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
+MARK_TTL_S: Final = 86_400
+MARK_CHARS: Final = 16
 
 # Called with how many lines are done, and a word about it.
 Report = Callable[[int, str], None]
@@ -51,50 +57,60 @@ class Pace:
     rest: float = 2.0
 
 
-class Lease:
-    """The loaders' lock, kept alive while its holder works. Raises LockError when somebody else has it."""
+class _Mark(NamedTuple):
+    """How far a version is written: lines, and the hash of their bytes."""
 
-    def __init__(self, lock: Lock, lock_s: float) -> None:
-        self._lock, self._every_s = lock, lock_s / 5
-        self._renewed_s = time.monotonic()
-
-    async def renew(self, *, now: bool = False) -> None:
-        """Prolong it if it is time, or `now`."""
-        if now or time.monotonic() - self._renewed_s >= self._every_s:
-            await self._lock.reacquire()
-            self._renewed_s = time.monotonic()
+    lines: int
+    content: str
 
 
-@asynccontextmanager
-async def leased(client: redis.asyncio.Redis, lock_s: float = LOCK_S) -> AsyncIterator[Lease | None]:
-    """The loaders' lock, or None if another has it. It ends by itself `lock_s` after its holder died."""
-    lock = client.lock(THINK_LOCK, timeout=lock_s)
-    if not await lock.acquire(blocking=False):
-        yield None
-        return
-    try:
-        yield Lease(lock, lock_s)
-    finally:
-        with suppress(RedisError):  # it ends by itself; the error that led here matters more
-            await lock.release()
+_NOTHING: Final = _Mark(0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One version on its way to Redis. served: it was whole once, so users may see it."""
+
+    client: redis.asyncio.Redis
+    mapping: Mapping
+    lease: Lease
+    pace: Pace
+    report: Report
+    served: bool
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.mapping.manifest
 
 
 async def write_version(
     client: redis.asyncio.Redis, mapping: Mapping, lease: Lease, pace: Pace, report: Report
 ) -> None:
-    """Write what is missing of the version; at the end it is known as whole. Raises MappingError."""
-    manifest = mapping.manifest
-    for done in dict.fromkeys((await _done_before(client, manifest, lease, pace), 0)):
-        await _write_lines(client, mapping, done, lease, pace, report)
-        if await has_entries(client, manifest.version, manifest.triggers):
-            break
-    else:
+    """Write what is missing of the version; at the end it is known as whole.
+
+    Raises MappingError (the file changed, Redis kept too little), StoreRefusedError (Redis is full).
+    """
+    served, mark = await _found(client, mapping.manifest)
+    write = _Write(client, mapping, lease, pace, report, served)
+    try:
+        done = mark is not _NOTHING and await _write_from(write, mark)
+        if not done:
+            await _begin(write)
+            done = await _write_from(write, _NOTHING)
+        if done:
+            await lease.renew(now=True)
+            await _finish(write)
+    except (OutOfMemoryError, ExecAbortError) as error:
+        if "OOM" not in str(error) and not isinstance(error, OutOfMemoryError):
+            raise
+        if not served:
+            await remove_version(client, mapping.manifest.version, lease, pace, even_previous=True)
+        raise ran_out(mapping.manifest.version, kept=served) from error
+    if not done:
         raise MappingError(
-            f"Redis has not kept all entries of mapping {manifest.version}; it is not served.",
+            f"Redis has not kept all entries of mapping {mapping.manifest.version}; it is not served.",
             action="Look at Redis' memory and its maxmemory-policy (noeviction or volatile-*).",
         )
-    await lease.renew(now=True)
-    await _finish(client, mapping)
 
 
 async def remove_version(
@@ -120,61 +136,75 @@ async def remove_version(
     return True
 
 
-async def _done_before(client: redis.asyncio.Redis, manifest: Manifest, lease: Lease, pace: Pace) -> int:
-    """How many lines an earlier load of this content has written; other content is deleted."""
-    state, progress = await _state(client, manifest.version)
-    if state == manifest.digest:
-        return 0  # whole once, and served perhaps: what Redis lost is written over
-    if state == UNFINISHED and progress.startswith(f"{manifest.digest}:"):
-        return int(progress.partition(":")[2])
-    await remove_version(client, manifest.version, lease, pace, even_previous=True)
-    await client.hset(THINK_VERSIONS, manifest.version, UNFINISHED)
-    return 0
-
-
-async def _state(client: redis.asyncio.Redis, version: str) -> tuple[str | None, str]:
+async def _found(client: redis.asyncio.Redis, manifest: Manifest) -> tuple[bool, _Mark]:
+    """Whether this content was whole once, and what an earlier load that did not end has written of it."""
     async with client.pipeline(transaction=False) as pipe:
-        pipe.hget(THINK_VERSIONS, version)
-        pipe.get(think_progress_key(version))
-        state, progress = await pipe.execute()
-    return None if state is None else text_of(state), text_of(progress or b"")
+        pipe.hget(THINK_VERSIONS, manifest.version)
+        pipe.get(think_progress_key(manifest.version))
+        state, value = await pipe.execute()
+    if state is not None and text_of(state) == manifest.digest:
+        return True, _NOTHING
+    digest, *parts = text_of(value or b"").split(":")
+    if state is None or text_of(state) != UNFINISHED or digest != manifest.digest or len(parts) != 2:
+        return False, _NOTHING
+    lines, content = parts
+    known = lines.isdecimal() and int(lines) <= manifest.triggers
+    return False, _Mark(int(lines), content) if known else _NOTHING
 
 
-async def _write_lines(
-    client: redis.asyncio.Redis, mapping: Mapping, done: int, lease: Lease, pace: Pace, report: Report
-) -> None:
-    manifest = mapping.manifest
-    place = 0
-    for batch in _batches(mapping.lines(), pace.batch):
-        place += len(batch)
-        await lease.renew()
-        if place <= done:  # written before; read all the same, since their hash counts
+async def _begin(write: _Write) -> None:
+    """Delete what was left under the name, unless users may see it."""
+    if not write.served:
+        version = write.manifest.version
+        await remove_version(write.client, version, write.lease, write.pace, even_previous=True)
+        await write.client.hset(THINK_VERSIONS, version, UNFINISHED)
+
+
+async def _write_from(write: _Write, mark: _Mark) -> bool:
+    """Write the lines after the mark. False: those before it are others, or Redis lost some since."""
+    content, place = sha256(), 0
+    for batch in _batches(write.mapping.lines(), write.pace.batch):
+        for line in batch:
+            content.update(line.value)
+            place += 1
+            if place == mark.lines and _mark(place, content) != mark:
+                return False
+        await write.lease.renew()
+        if place <= mark.lines:  # written before; read all the same, since their hash counts
             await asyncio.sleep(0)
             continue
-        async with _resting(pace):
-            await _write_batch(client, manifest, batch, place)
-        report(place, manifest.version)
+        async with _resting(write.pace):
+            await _write_batch(write, batch, _mark(place, content))
+        write.report(place, write.manifest.version)
+    return await has_entries(write.client, write.manifest.version, write.manifest.triggers)
 
 
-async def _write_batch(client: redis.asyncio.Redis, manifest: Manifest, batch: list[Line], done: int) -> None:
-    """The index first, so that nothing is ever left that it does not know; the count last."""
-    version = manifest.version
-    async with client.pipeline(transaction=False) as pipe:
+async def _write_batch(write: _Write, batch: list[Line], mark: _Mark) -> None:
+    """All or nothing, also in a full Redis: no entry is ever left that its index does not know.
+
+    The table of versions comes with it: a Redis that lost everything in the middle must know of the rest.
+    """
+    version, digest = write.manifest.version, write.manifest.digest
+    async with write.client.pipeline(transaction=True) as pipe:
+        pipe.hsetnx(THINK_VERSIONS, version, UNFINISHED)
         pipe.sadd(think_index_key(version), *(line.trigger for line in batch))
-        for line in batch:
-            pipe.set(think_key(version, line.trigger), line.value)
-        pipe.set(think_progress_key(version), f"{manifest.digest}:{done}", ex=PROGRESS_TTL_S)
+        pipe.mset({think_key(version, line.trigger): line.value for line in batch})
+        pipe.set(think_progress_key(version), f"{digest}:{mark.lines}:{mark.content}", ex=MARK_TTL_S)
         await pipe.execute()
 
 
-async def _finish(client: redis.asyncio.Redis, mapping: Mapping) -> None:
-    manifest = mapping.manifest
-    popular = PopularList.dump_json(mapping.popular, exclude_defaults=True)
-    async with client.pipeline(transaction=True) as pipe:
-        pipe.set(think_popular_key(manifest.version), popular)
-        pipe.hset(THINK_VERSIONS, manifest.version, manifest.digest)
-        pipe.delete(think_progress_key(manifest.version))
+async def _finish(write: _Write) -> None:
+    version = write.manifest.version
+    popular = PopularList.dump_json(write.mapping.popular, exclude_defaults=True)
+    async with write.client.pipeline(transaction=True) as pipe:
+        pipe.set(think_popular_key(version), popular)
+        pipe.hset(THINK_VERSIONS, version, write.manifest.digest)
+        pipe.delete(think_progress_key(version))
         await pipe.execute()
+
+
+def _mark(lines: int, content: Hash) -> _Mark:
+    return _Mark(lines, content.hexdigest()[:MARK_CHARS])
 
 
 @asynccontextmanager

@@ -16,8 +16,8 @@ import redis.asyncio
 
 from agents.think.choices import Stored, end_trial, promote, roll_back, try_out, version_before
 from agents.think.mapping import LoadOptions, LoadOutcome, stage_mapping
-from agents.think.mapping_files import name_current, read_manifest
 from agents.think.stored import read_pointer, read_stored, swap
+from agents.think.version_folder import name_current, read_manifest
 from streams.errors import MappingError
 from streams.redis_errors import store_errors
 from streams.think_entry import ThinkPointer

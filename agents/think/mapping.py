@@ -12,17 +12,34 @@ What people decided since (`aigq think promote|rollback|canary`) stands: see `ag
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import redis.asyncio
 
-from agents.think.choices import Stored, follow, is_held, protected
-from agents.think.entries import LOCK_S, Lease, Pace, Report, leased, remove_version, write_version
-from agents.think.mapping_files import Manifest, has_version, read_manifest, read_mapping
-from agents.think.stored import POPULAR_TTL_S, has_entries, known_versions, read_pointer, read_stored, swap
+from agents.think.choices import Stored, decided_since, follow, is_held, protected
+from agents.think.entries import Pace, Report, remove_version, write_version
+from agents.think.lease import LOCK_S, Lease, leased
+from agents.think.mapping_files import Mapping, read_mapping
+from agents.think.room import check_room
+from agents.think.stored import (
+    POPULAR_TTL_S,
+    count_entries,
+    has_entries,
+    known_versions,
+    read_pointer,
+    read_stored,
+    swap,
+)
+from agents.think.version_folder import (
+    MAPPING_FILE,
+    POPULAR_FILE,
+    Manifest,
+    has_version,
+    read_manifest,
+)
 from streams.errors import MappingError
 from streams.redis_errors import store_errors
 from streams.redis_keys import popular_key, think_popular_key
@@ -38,7 +55,7 @@ class LoadOutcome(StrEnum):
     UNCHANGED = "unchanged"  # the version was served already, and whole
     BUSY = "busy"  # another worker is loading; look again later
     HELD = "held"  # people decided against the version that the folder names; theirs is served on
-    STAGED = "staged"  # the version is in Redis as a whole, and not served
+    STAGED = "staged"  # in Redis as a whole, not served: only that was asked, or people decided meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +109,7 @@ async def load_mapping(
         if pointer and await _is_served_whole(client, pointer, manifest, options.popular_ttl_s):
             await _keep_canary(client, folder, pointer, options)
             return _told(LoadOutcome.HELD if held else LoadOutcome.UNCHANGED, pointer)
-    return await _serve(client, folder, manifest, options)
+    return await _serve(client, folder, pointer, manifest, options)
 
 
 async def stage_mapping(
@@ -101,16 +118,15 @@ async def stage_mapping(
     """Bring a version into Redis as a whole, without serving it. Raises as `load_mapping`."""
     manifest = await asyncio.to_thread(read_manifest, folder, version)
     with store_errors(_DOING):
-        pointer = await read_pointer(client)
-        _check_same_content(pointer, manifest)
-        if await is_staged(client, manifest):
-            return LoadReport(LoadOutcome.STAGED, version, manifest.triggers)
-        mapping = await asyncio.to_thread(read_mapping, folder, manifest)
-        async with leased(client, options.lock_s) as lease:
-            if lease is None:
-                return LoadReport(LoadOutcome.BUSY, version, manifest.triggers)
-            await write_version(client, mapping, lease, options.pace, options.report)
-    return LoadReport(LoadOutcome.STAGED, version, manifest.triggers, len(mapping.popular))
+        _check_same_content(await read_pointer(client), manifest)
+        mapping = await _to_write(client, folder, manifest)
+        if mapping is not None:
+            async with leased(client, options.lock_s) as lease:
+                if lease is None:
+                    return _report(LoadOutcome.BUSY, manifest)
+                if not await is_staged(client, manifest):  # another was quicker
+                    await write_version(client, mapping, lease, options.pace, options.report)
+    return _report(LoadOutcome.STAGED, manifest)
 
 
 async def is_staged(client: redis.asyncio.Redis, manifest: Manifest) -> bool:
@@ -123,29 +139,43 @@ async def is_staged(client: redis.asyncio.Redis, manifest: Manifest) -> bool:
 
 
 async def _serve(
-    client: redis.asyncio.Redis, folder: Path, manifest: Manifest, options: LoadOptions
+    client: redis.asyncio.Redis,
+    folder: Path,
+    seen: ThinkPointer | None,
+    manifest: Manifest,
+    options: LoadOptions,
 ) -> LoadReport:
-    mapping = await asyncio.to_thread(read_mapping, folder, manifest)
     stored = Stored(manifest.version, manifest.digest, manifest.triggers)
+
+    def decide(pointer: ThinkPointer | None) -> ThinkPointer:
+        return pointer if pointer and decided_since(seen, pointer) else follow(pointer, stored)
+
     with store_errors(_DOING):
+        mapping = await _to_write(client, folder, manifest)
         async with leased(client, options.lock_s) as lease:
             if lease is None:
-                return LoadReport(LoadOutcome.BUSY, manifest.version, manifest.triggers)
+                return _report(LoadOutcome.BUSY, manifest)
             _check_same_content(await read_pointer(client), manifest)
-            if not await is_staged(client, manifest):
+            if mapping is not None and not await is_staged(client, manifest):
                 await write_version(client, mapping, lease, options.pace, options.report)
-            pointer = await swap(client, lambda old: follow(old, stored), popular_ttl_s=options.popular_ttl_s)
-            if pointer.version != manifest.version:
+            pointer = await swap(client, decide, popular_ttl_s=options.popular_ttl_s)
+            if is_held(pointer, manifest.version):
                 return _told(LoadOutcome.HELD, pointer)
+            if pointer.version != manifest.version:
+                return _report(LoadOutcome.STAGED, manifest)
             removed = await _remove_old(client, lease, options.pace)
-    return LoadReport(
-        LoadOutcome.LOADED,
-        manifest.version,
-        manifest.triggers,
-        len(mapping.popular),
-        pointer.previous,
-        removed,
-    )
+    return replace(_report(LoadOutcome.LOADED, manifest), previous=pointer.previous, removed=removed)
+
+
+async def _to_write(client: redis.asyncio.Redis, folder: Path, manifest: Manifest) -> Mapping | None:
+    """The version, checked, if it is not in Redis as a whole and there is room for it."""
+    if await is_staged(client, manifest):
+        return None
+    path = folder / manifest.version / MAPPING_FILE
+    file_bytes = path.stat().st_size if path.is_file() else 0  # none: reading it says so
+    missing = 1 - await count_entries(client, manifest.version) / max(manifest.triggers, 1)
+    await check_room(client, manifest.version, file_bytes * max(0.0, missing))
+    return await asyncio.to_thread(read_mapping, folder, manifest)
 
 
 async def _is_served_whole(
@@ -183,6 +213,11 @@ def _check_same_content(pointer: ThinkPointer | None, manifest: Manifest) -> Non
             f"Think mapping {manifest.version} is served with other content. Nothing was changed.",
             action="A version never changes: give the new content a new version.",
         )
+
+
+def _report(outcome: LoadOutcome, manifest: Manifest) -> LoadReport:
+    popular = manifest.files[POPULAR_FILE].count
+    return LoadReport(outcome, manifest.version, manifest.triggers, popular)
 
 
 def _told(outcome: LoadOutcome, pointer: ThinkPointer) -> LoadReport:

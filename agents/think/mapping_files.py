@@ -1,14 +1,12 @@
 """Read a Think mapping version from its folder, and believe nothing before it is checked.
 
-    <root>/current.json                {"version": v}
-    <root>/<v>/manifest.json           {"version": v, "files": {name: {"sha256", "bytes", "count"}}, …}
     <root>/<v>/mapping.jsonl           one trigger a line: {"trigger", "queries": [{"query", "score", …}]}
     <root>/<v>/popular.json            [{"query", "score"}], best first
 
 A version may have a million triggers, so its lines are never held: `read_mapping` goes through the file
 once and checks hash, count and every line; `Mapping.lines` goes through it again for whoever writes them,
 and hashes again, so that what was written is what was checked. Memory: two times 8 bytes a trigger.
-A version's content never changes; other content is another version. Any fault is a MappingError.
+The manifest is read by `agents.think.version_folder`. Any fault is a MappingError.
 """
 
 from __future__ import annotations
@@ -19,60 +17,28 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from agents.think.version_folder import (
+    MAPPING_FILE,
+    POPULAR_FILE,
+    Manifest,
+    fault,
+    first_of,
+    read_whole,
+    unreadable,
+)
 from streams.errors import MappingError
 from streams.query_text import normalise_query
-from streams.think_entry import MAPPING_VERSION_PATTERN, PopularList, Suggestion, ThinkEntry
+from streams.think_entry import PopularList, Suggestion, ThinkEntry
 
-MAPPING_FILE: Final = "mapping.jsonl"
-POPULAR_FILE: Final = "popular.json"
-DIGEST_CHARS: Final = 16
 # The other agents of a worker share its interpreter: a check of a million lines must let them in.
 LINES_BETWEEN_RESTS: Final = 200
 REST_S: Final = 0.001
-_ACTION: Final = "Write the version anew (`aigq think build`) or name another in current.json."
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-_P = TypeVar("_P", bound=_Part)
-
-
-class _Current(_Part):
-    version: str = Field(pattern=MAPPING_VERSION_PATTERN)
-
-
-class FileFacts(_Part):
-    """What the manifest says of a file; `count` in triggers or queries."""
-
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    count: int = Field(ge=0)
-
-
-class Manifest(_Part):
-    """A version's manifest, as far as the loader reads it."""
-
-    format_version: Literal[1] = 1
-    version: str = Field(pattern=MAPPING_VERSION_PATTERN)
-    files: dict[str, FileFacts]
-
-    @property
-    def triggers(self) -> int:
-        """How many triggers the version has."""
-        return self.files[MAPPING_FILE].count
-
-    @property
-    def digest(self) -> str:
-        """Stands for the content of all files that are served."""
-        facts = "\n".join(f"{name} {self.files[name].sha256}" for name in (MAPPING_FILE, POPULAR_FILE))
-        return hashlib.sha256(facts.encode()).hexdigest()[:DIGEST_CHARS]
 
 
 class Line(NamedTuple):
@@ -103,52 +69,17 @@ class Mapping:
         return (ThinkEntry.model_validate_json(line.value) for line in self.lines())
 
 
-def read_manifest(root: Path, version: str | None = None) -> Manifest:
-    """The manifest of a version; None: of the one that ``current.json`` names. Raises MappingError."""
-    named = read_current(root) if version is None else _named(version)
-    manifest = _parse(Manifest, root / named / "manifest.json")
-    if manifest.version != named:
-        raise _fault(f"the manifest in folder {named} is of version {manifest.version}")
-    missing = {MAPPING_FILE, POPULAR_FILE} - manifest.files.keys()
-    if missing:
-        raise _fault(f"the manifest of {manifest.version} does not list {', '.join(sorted(missing))}")
-    return manifest
-
-
-def read_current(root: Path) -> str:
-    """The version that ``current.json`` names. Raises MappingError."""
-    return _parse(_Current, root / "current.json").version
-
-
-def name_current(root: Path, version: str) -> bool:
-    """Name the version in ``current.json``, in one step. False: the folder lacks it, or is read-only."""
-    if not has_version(root, version):
-        return False
-    unfinished = root / "current.json.part"
-    try:
-        unfinished.write_bytes(orjson.dumps({"version": version}) + b"\n")
-        unfinished.replace(root / "current.json")
-    except OSError:
-        return False
-    return True
-
-
-def has_version(root: Path, version: str) -> bool:
-    """Whether the folder holds that version, sound or not."""
-    return (root / version / "manifest.json").is_file()
-
-
 def read_mapping(root: Path, manifest: Manifest) -> Mapping:
     """Go through the whole version: hashes, counts and every line checked. Raises MappingError."""
     path = root / manifest.version / MAPPING_FILE
     _check_lines(path, manifest)
     popular_path = root / manifest.version / POPULAR_FILE
-    popular_bytes = _read(popular_path)
+    popular_bytes = read_whole(popular_path)
     _check_digest(hashlib.sha256(popular_bytes).hexdigest(), POPULAR_FILE, manifest)
     try:
         popular = PopularList.validate_json(popular_bytes)
     except ValidationError as error:
-        raise _fault(f"{manifest.version}/{POPULAR_FILE}: {_first(error)}") from error
+        raise fault(f"{manifest.version}/{POPULAR_FILE}: {first_of(error)}") from error
     _check_count(POPULAR_FILE, len(popular), manifest)
     return Mapping(manifest, path, popular)
 
@@ -165,7 +96,7 @@ def _check_lines(path: Path, manifest: Manifest) -> None:
             time.sleep(REST_S)
     _check_digest(digest.hexdigest(), MAPPING_FILE, manifest)
     if problem:
-        raise _fault(problem)
+        raise fault(problem)
     _check_duplicates(path, triggers, manifest)
     _check_count(MAPPING_FILE, len(triggers), manifest)
 
@@ -175,7 +106,7 @@ def _problem(raw: bytes, triggers: array[int]) -> str:
     try:
         trigger = normalise_query(ThinkEntry.model_validate_json(raw).trigger)
     except ValidationError as error:
-        return _first(error)
+        return first_of(error)
     if not trigger:
         return "trigger '' is empty"
     digest = hashlib.blake2b(trigger.encode("utf-8", "surrogatepass"), digest_size=8)
@@ -194,7 +125,7 @@ def _check_duplicates(path: Path, triggers: array[int], manifest: Manifest) -> N
     raw = next(raw for number, raw in enumerate(_raw_lines(path)) if number == place)
     trigger = _line(raw, manifest).trigger
     where = f"{manifest.version}/{MAPPING_FILE} line {place + 1}"
-    raise _fault(f"{where}: trigger {trigger!r} is empty or was there before")
+    raise fault(f"{where}: trigger {trigger!r} is empty or was there before")
 
 
 def _line(raw: bytes, manifest: Manifest) -> Line:
@@ -206,7 +137,7 @@ def _line(raw: bytes, manifest: Manifest) -> Line:
 
 def _check_count(name: str, count: int, manifest: Manifest) -> None:
     if count != manifest.files[name].count:
-        raise _fault(f"{manifest.version}/{name} has {count} entries, not {manifest.files[name].count}")
+        raise fault(f"{manifest.version}/{name} has {count} entries, not {manifest.files[name].count}")
 
 
 def _check_digest(found: str, name: str, manifest: Manifest) -> None:
@@ -215,7 +146,7 @@ def _check_digest(found: str, name: str, manifest: Manifest) -> None:
 
 
 def _changed(name: str, manifest: Manifest) -> MappingError:
-    return _fault(f"{manifest.version}/{name} is not the file that the manifest describes")
+    return fault(f"{manifest.version}/{name} is not the file that the manifest describes")
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
@@ -223,34 +154,4 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
         with path.open("rb") as file:
             yield from file
     except OSError as error:
-        raise _fault(f"{path} cannot be read ({error.strerror})") from error
-
-
-def _named(version: str) -> str:
-    try:
-        return _Current(version=version).version
-    except ValidationError as error:
-        raise _fault(f"{version!r} is no name of a version") from error
-
-
-def _parse(kind: type[_P], path: Path) -> _P:
-    try:
-        return kind.model_validate_json(_read(path))
-    except ValidationError as error:
-        raise _fault(f"{path.parent.name}/{path.name}: {_first(error)}") from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _fault(f"{path} cannot be read ({error.strerror})") from error
-
-
-def _first(error: ValidationError) -> str:
-    first: Any = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc']) or 'value'}: {first['msg']}"
-
-
-def _fault(what: str) -> MappingError:
-    return MappingError(f"Think mapping: {what}. Nothing was changed in Redis.", action=_ACTION)
+        raise unreadable(path, error) from error

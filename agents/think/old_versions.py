@@ -15,11 +15,13 @@ from typing import Final
 import redis.asyncio
 
 from agents.think.choices import protected
-from agents.think.entries import LOCK_S, Pace, leased, remove_version
-from agents.think.mapping_files import read_current
+from agents.think.entries import Pace, remove_version
+from agents.think.lease import LOCK_S, leased
 from agents.think.stored import known_versions, read_pointer
+from agents.think.version_folder import CURRENT_FILE, read_current, version_folders
 from streams.errors import MappingError
 from streams.redis_errors import store_errors
+from streams.think_entry import ThinkPointer
 
 _DOING: Final = "Old mapping versions were not looked for"
 _REMOVING: Final = "Not all old mapping versions were deleted; those that are served stay"
@@ -27,11 +29,11 @@ _REMOVING: Final = "Not all old mapping versions were deleted; those that are se
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What may go: names of versions in Redis, and in the folder. needed: what may not, and was asked."""
+    """What may go: names of versions in Redis, and in the folder. kept: version → why it may not."""
 
     stored: tuple[str, ...]
     folders: tuple[str, ...]
-    needed: tuple[str, ...]
+    kept: dict[str, str]
 
 
 async def find_leftovers(client: redis.asyncio.Redis, root: Path, keep: int) -> Leftovers:
@@ -40,15 +42,18 @@ async def find_leftovers(client: redis.asyncio.Redis, root: Path, keep: int) -> 
     Redis must answer: without it nobody knows which folders are needed.
     """
     with store_errors(_DOING):
-        needed = protected(await read_pointer(client))
-        stored = tuple(sorted(set(await known_versions(client)) - needed))
+        pointer = await read_pointer(client)
+        stored = sorted(set(await known_versions(client)) - protected(pointer))
     newest = version_folders(root)
-    wanted = {*needed, *newest[:keep], *([read_current(root)] if (root / "current.json").exists() else [])}
-    return Leftovers(stored, tuple(name for name in newest if name not in wanted), tuple(sorted(needed)))
+    kept = dict.fromkeys(newest[:keep], "among the newest") | _reasons(pointer, root)
+    return Leftovers(tuple(stored), tuple(name for name in newest if name not in kept), kept)
 
 
 async def remove_leftovers(client: redis.asyncio.Redis, root: Path, found: Leftovers) -> Leftovers:
-    """Delete them; returns what was deleted. What somebody began to serve meanwhile stays, here and there."""
+    """Delete them; returns what was deleted. What somebody began to serve meanwhile stays, here and there.
+
+    Raises MappingError (a loader is at work, a folder cannot be deleted), StoreError.
+    """
     with store_errors(_REMOVING):
         async with leased(client, LOCK_S) as lease:
             if lease is None:
@@ -56,21 +61,37 @@ async def remove_leftovers(client: redis.asyncio.Redis, root: Path, found: Lefto
                     "A loader is at work. Nothing was deleted.", action="Try again when it is done."
                 )
             stored = [one for one in found.stored if await remove_version(client, one, lease, Pace())]
-        needed = protected(await read_pointer(client))
-    folders = [name for name in found.folders if name not in needed]
-    _remove_folders(root, folders)
-    return Leftovers(tuple(stored), tuple(folders), tuple(sorted(needed)))
+            needed = _reasons(await read_pointer(client), root)
+            folders = [name for name in found.folders if name not in needed]
+            _remove_folders(root, folders)
+    return Leftovers(tuple(stored), tuple(folders), found.kept | needed)
 
 
-def version_folders(root: Path) -> list[str]:
-    """Names of the version folders, newest manifest first."""
-    manifests = sorted(root.glob("*/manifest.json"), key=lambda path: (-path.stat().st_mtime, path))
-    return [path.parent.name for path in manifests]
+def _reasons(pointer: ThinkPointer | None, root: Path) -> dict[str, str]:
+    """Version → why it is needed; what counts most last."""
+    found: dict[str, str] = {}
+    if (root / CURRENT_FILE).exists():
+        found[read_current(root)] = f"named by {CURRENT_FILE}"
+    if pointer is None:
+        return found
+    if pointer.previous:
+        found[pointer.previous] = "a rollback finds it"
+    if pointer.canary:
+        found[pointer.canary.version] = "on trial"
+    return found | {pointer.version: "in use"}
 
 
 def _remove_folders(root: Path, names: Iterable[str]) -> None:
     """Each is renamed first, so that nobody finds half a version."""
     for name in names:
         gone = root / f".{name}.gone"
-        (root / name).rename(gone)
-        shutil.rmtree(gone)
+        try:
+            shutil.rmtree(gone, ignore_errors=True)  # what a crash left
+            (root / name).rename(gone)
+            shutil.rmtree(gone)
+        except OSError as error:
+            raise MappingError(
+                f"{root / name} cannot be deleted ({error.strerror}). What nobody needs in Redis is deleted; "
+                "no folder that is needed was touched.",
+                action="Give this user the right to write there, or run it where the versions are built.",
+            ) from error

@@ -63,6 +63,11 @@ async def known_versions(client: redis.asyncio.Redis) -> dict[str, str]:
     return {name: text_of(state) for name, state in zip(names, states, strict=True) if state is not None}
 
 
+async def count_entries(client: redis.asyncio.Redis, version: str) -> int:
+    """How many triggers the version's index has, whole or not."""
+    return int(await client.scard(think_index_key(version)))
+
+
 async def has_entries(client: redis.asyncio.Redis, version: str, triggers: int) -> bool:
     """Whether the index has so many triggers and a sample of them their entries: a few numbers, no more."""
     index = think_index_key(version)
@@ -116,8 +121,10 @@ async def retire(client: redis.asyncio.Redis, version: str, *, even_previous: bo
         pointer = _pointer(await pipe.get(THINK_CURRENT))
         if version in (shown(pointer) if even_previous else protected(pointer)):
             return False
+        state = await pipe.hget(THINK_VERSIONS, version)
         pipe.multi()  # type: ignore[no-untyped-call]
-        pipe.hset(THINK_VERSIONS, version, UNFINISHED)
+        if state is None or text_of(state) != UNFINISHED:  # a full Redis takes deletions alone
+            pipe.hset(THINK_VERSIONS, version, UNFINISHED)
         pipe.delete(think_progress_key(version))
         try:
             await pipe.execute()

@@ -9,12 +9,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from agents.think.mapping_files import name_current, read_current, read_manifest, read_mapping
+from agents.think.mapping_files import read_mapping
+from agents.think.version_folder import name_current, read_current, read_manifest
 from streams.errors import DatasetError, MappingError
 from tests.think_values import build, decision, evidence, proposal, work_of
 from training.think.build_version import best_alpha, popular_of, read_reviewed
 from training.think.decisions import DECISIONS
-from training.think.judge import LeadsOn
 from training.think.rank_entries import Signals, efficiency, rank, signals
 from training.think.served import read_served
 
@@ -79,7 +79,7 @@ def test_lists_are_cut() -> None:
 
 def test_alpha_is_the_greatest_of_those_that_meet_about_the_most() -> None:
     met = {0.2: 0.150, 0.4: 0.1605, 0.5: 0.1600, 0.6: 0.1596, 0.7: 0.1590}
-    assert best_alpha({alpha: LeadsOn(1, recall, 1.0, 1.0) for alpha, recall in met.items()}) == 0.6
+    assert best_alpha(met) == 0.6
 
 
 def test_only_what_is_approved_and_proved_is_built(tmp_path: Path) -> None:

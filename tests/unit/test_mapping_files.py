@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.think.mapping_files import Mapping, read_manifest, read_mapping
+from agents.think.mapping_files import Mapping, read_mapping
+from agents.think.version_folder import read_manifest
 from streams.errors import MappingError
 from tests.mapping_folders import write_manifest, write_version
 
@@ -28,7 +29,9 @@ def rewrite(folder: Path, name: str, content: bytes) -> None:
 
 LINE = b'{"trigger":"milk","queries":[{"query":"oats","score":0.5}]}\n'
 FAULTS: dict[str, Callable[[Path], object]] = {
-    "current.json cannot be read": lambda folder: (folder.parent / "current.json").unlink(),
+    "is not there, so no version is named; it has v1": lambda folder: (
+        folder.parent / "current.json"
+    ).unlink(),
     "current.json: value": lambda folder: (folder.parent / "current.json").write_bytes(b"{"),
     "current.json: version": lambda folder: (folder.parent / "current.json").write_bytes(
         b'{"version":"../x"}'

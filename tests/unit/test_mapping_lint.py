@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from agents.think.mapping_files import read_current
+from agents.think.version_folder import read_current
 from tests.think_values import build, decision, proposal, work_of
 from training.think.lint import lint_folder
 
@@ -87,7 +87,7 @@ def test_all_faults_are_found_at_once_and_each_kind_is_counted(root: Path) -> No
 
 def test_a_folder_without_a_version_is_a_finding_not_a_crash(tmp_path: Path) -> None:
     assert [one.name for one in lint_folder(tmp_path)] == ["current"]
-    assert [one.name for one in lint_folder(tmp_path, ["v9"])] == ["current", "no_manifest"]
+    assert [one.name for one in lint_folder(tmp_path, ["v9"])] == ["no_manifest"]
     (tmp_path / "current.json").write_text('{"version":"v9"}')
     assert [one.name for one in lint_folder(tmp_path)] == ["current"]
     (tmp_path / "v9").mkdir()

@@ -22,7 +22,7 @@ from typing import Any, Final, NotRequired, TypedDict
 
 import orjson
 
-from agents.think.mapping_files import MAPPING_FILE, POPULAR_FILE, name_current
+from agents.think.version_folder import MAPPING_FILE, POPULAR_FILE, name_current
 from training.datasets.whole_files import replaced, sha256_of
 
 FORMAT_VERSION: Final = 1

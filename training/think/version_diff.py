@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agents.think.mapping_files import Mapping, read_manifest, read_mapping
+from agents.think.mapping_files import Mapping, read_mapping
+from agents.think.version_folder import read_manifest
 from streams.query_text import normalise_query
 
 LIMIT: Final = 10
