@@ -53,7 +53,10 @@ def review(
         Path | None, typer.Option("--data", help="The data set: lexicon, categories, a held-out period.")
     ] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Decide all by machine; ask nobody.")] = False,
-    deny: Annotated[Path | None, typer.Option("--deny", help="Denied terms, one a line.")] = None,
+    deny: Annotated[
+        Path | None,
+        typer.Option("--deny", help="Denied terms, one a line. Default: ours, for the built-in data."),
+    ] = None,
     corrections: Annotated[
         Path | None, typer.Option("--corrections", help="Answers of people. Default: WORK/corrections.jsonl.")
     ] = None,
@@ -146,7 +149,7 @@ def _ask(plan: _Plan, decisions: list[Decision], answers: list[Correction], have
 def _at_hand(plan: _Plan, decisions: list[Decision]) -> Reviewing:
     """What --data and --deny give."""
     from training.think.checks import Grounds
-    from training.think.review_grounds import read_denied, reviewing
+    from training.think.review_grounds import denied_of, read_denied, reviewing
     from training.think.review_pass import Reviewing, proposals_in
 
     denied = None if plan.deny is None else read_denied(plan.deny)
@@ -154,8 +157,9 @@ def _at_hand(plan: _Plan, decisions: list[Decision]) -> Reviewing:
         return Reviewing(Grounds(denied=denied))
     from training.datasets.dataset import load_dataset
 
+    data = load_dataset(plan.data)
     proposals = [one.proposal for one in decisions] or proposals_in(plan.work)
-    return reviewing(load_dataset(plan.data), proposals, denied)
+    return reviewing(data, proposals, denied_of(data) if denied is None else denied)
 
 
 def _print_alignment(data: Path, seed: int, *, json: bool) -> None:

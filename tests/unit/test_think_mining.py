@@ -1,157 +1,148 @@
-"""What is bought together becomes trigger -> queries: the maths by hand, the floors, the version folder."""
+"""`aigq think mine`: what it writes, that it never looks ahead, and the ranker's expected clicks."""
 
 from __future__ import annotations
 
-from datetime import date
-from hashlib import sha256
-from math import sqrt
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import orjson
+import polars as pl
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from training.datasets.complete_journey import load_phrases
-from training.think.judge import judge_mapping
-from training.think.mapping_version import Mapping, PopularQuery, ThinkQuery, write_mapping_version
-from training.think.mine import (
-    MiningSettings,
-    count_pairs,
-    lift,
-    mine_mapping,
-    popular_queries,
-    shrunk_cosine,
-    wilson_lower_bound,
-)
+from aigq import think_mine_commands
+from streams.query_text import normalise_query
+from tests.evaluation_data import blank_ranker
+from tests.themed_shop import GOODS, theme_of, themed_dataset
+from training.datasets.dataset import Dataset
+from training.ranker import load_ranker
+from training.sessions import taken
+from training.think.clicks import mean_clicks
+from training.think.evidence import recount
+from training.think.histories import cases
+from training.think.mine import HISTORIES, PROPOSALS, REFERENCE, Mined, MiningPlan, mine
+from training.think.points import History, Proposal, Reasoned, read_lines
+from training.think.scores import MINING_RULE
 
-NAMES = ["bread", "salsa", "taco shells"]
-# Two households, eight baskets: taco shells stand in 4, salsa in 4 (3 of them with shells), bread in 3.
-HOUSEHOLDS = [1, 1, 1, 1, 2, 2, 2, 2]
-BASKETS = [[1, 2], [1, 2], [2], [0], [1, 2], [1], [0], [0]]
-COUNTS = count_pairs(HOUSEHOLDS, BASKETS, len(NAMES))
-NO_FLOORS = MiningSettings(
-    trigger_baskets_min=1, pair_baskets_min=1, pair_households_min=1, lift_min=0.0, queries_max=10
-)
-COMMITTED = Path(__file__).parents[2] / "exported_models" / "think-complete-journey"
+PLAN = MiningPlan(queries_max=5, histories=40)
 
 
-def test_pairs_are_counted_in_baskets_and_in_households() -> None:
-    assert (COUNTS.baskets, COUNTS.households) == (8, 2)
-    assert COUNTS.pair_baskets.tolist() == [[3, 0, 0], [0, 4, 3], [0, 3, 4]]
-    assert COUNTS.pair_households.tolist() == [[2, 0, 0], [0, 2, 2], [0, 2, 2]]
+def quiet(done: int, told: str) -> None:
+    """Nobody watches."""
 
 
-def test_lift_is_the_share_among_the_triggers_baskets_over_the_share_among_all() -> None:
-    assert lift(COUNTS)[2, 1] == pytest.approx((3 / 4) / (4 / 8))
-    assert lift(COUNTS)[0, 1] == 0.0
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return themed_dataset(tmp_path_factory.mktemp("mining"))
 
 
-def test_wilsons_lower_bound_matches_its_worked_value_and_grows_with_support() -> None:
-    few, many = wilson_lower_bound(np.array([3.0, 300.0]), np.array([4.0, 400.0]))
-    assert few == pytest.approx(0.3006, abs=1e-4)  # 3 of 4 at 95 %
-    assert few < many < 0.75
-    assert wilson_lower_bound(np.array([0.0]), np.array([9.0])).tolist() == [0.0]
+@pytest.fixture(scope="module")
+def mined(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mined]:
+    work = tmp_path_factory.mktemp("work")
+    return work, mine(data, work, PLAN, quiet)
 
 
-def test_the_score_is_the_cosine_with_a_shrunk_share() -> None:
-    low = float(wilson_lower_bound(np.array([3.0]), np.array([4.0]))[0])
-    assert shrunk_cosine(COUNTS)[2, 1] == pytest.approx(low * sqrt(4 / 4))
+def proposals(work: Path) -> list[Proposal]:
+    return list(read_lines(work / PROPOSALS, Proposal))
 
 
-def test_a_trigger_leads_to_what_it_is_bought_with_and_never_to_itself() -> None:
-    mapping = mine_mapping(NAMES, COUNTS, NO_FLOORS)
-    assert {trigger: [found["query"] for found in queries] for trigger, queries in mapping.items()} == {
-        "salsa": ["taco shells"],
-        "taco shells": ["salsa"],
-    }
-    assert mapping["salsa"][0] == ThinkQuery(query="taco shells", score=0.301, support=3, lift=1.5)
+def test_the_files_hold_what_the_command_counts(mined: tuple[Path, Mined]) -> None:
+    work, counts = mined
+    found = proposals(work)
+    assert len(found) == counts.proposals > 0
+    assert len({one.trigger for one in found}) == counts.triggers
+    assert len(list(read_lines(work / HISTORIES, History))) == counts.histories == 40
+    answers = list(read_lines(work / REFERENCE, Reasoned))
+    assert sum(len(answer.points) for answer in answers) == counts.points > 0
+    assert counts.clicks == 0
 
 
-@pytest.mark.parametrize(
-    "floor",
-    [
-        {"trigger_baskets_min": 5},
-        {"pair_baskets_min": 4},
-        {"pair_households_min": 3},
-        {"lift_min": 1.0},  # the shrunk lift is 0.30 / 0.5
-    ],
-)
-def test_each_floor_alone_keeps_a_thin_pair_out(floor: dict[str, int]) -> None:
-    settings = {**{name: getattr(NO_FLOORS, name) for name in NO_FLOORS.__slots__}, **floor}
-    assert mine_mapping(NAMES, COUNTS, MiningSettings(**settings)) == {}
+def test_each_proposal_stands_with_evidence_that_the_log_gives_again(
+    data: Dataset, mined: tuple[Path, Mined]
+) -> None:
+    for one in proposals(mined[0])[::5]:
+        assert one.evidence is not None
+        plain = recount(
+            one.trigger,
+            one.query,
+            data.purchases,
+            until_ms=data.split.train.end_ms,
+            days=MINING_RULE.days,
+            behaviours=data.behaviours,
+        )
+        assert one.evidence.model_copy(update={"similarity": 0.0}) == plain
+        assert f"together in {plain.baskets} basket" in one.rationale
+        assert 0 < one.relevance <= 1
 
 
-def test_equal_scores_are_ordered_by_name_and_cut_to_the_wanted_number() -> None:
-    counts = count_pairs([1, 2], [[0, 1, 2], [0, 1, 2]], 3)
-    settings = MiningSettings(
-        trigger_baskets_min=1, pair_baskets_min=1, pair_households_min=1, lift_min=0.0, queries_max=1
+def test_each_triggers_queries_are_few_different_and_best_first(mined: tuple[Path, Mined]) -> None:
+    by_trigger: dict[str, list[Proposal]] = {}
+    for one in proposals(mined[0]):
+        by_trigger.setdefault(one.trigger, []).append(one)
+    assert max(map(len, by_trigger.values())) == 5
+    for trigger, found in by_trigger.items():
+        queries = [normalise_query(one.query) for one in found]
+        assert len({*queries, normalise_query(trigger)}) == len(queries) + 1
+        assert [one.relevance for one in found] == sorted((one.relevance for one in found), reverse=True)
+
+
+def test_what_belongs_together_is_found_and_hardly_anything_else(mined: tuple[Path, Mined]) -> None:
+    found = proposals(mined[0])
+    assert {theme_of(one.trigger) for one in found} == set(GOODS)
+    strangers = [one for one in found if theme_of(one.trigger) != theme_of(one.query)]
+    assert len(strangers) <= len(found) // 50  # chance, which the review's held-out period is there for
+    assert {one.kind for one in found} == {"item", "query"}
+
+
+def test_what_follows_the_training_span_changes_no_byte(
+    data: Dataset, mined: tuple[Path, Mined], tmp_path: Path
+) -> None:
+    past = pl.col("time_ms") < data.split.train.end_ms
+    others = data.purchases.with_columns(
+        pl.when(past).then("phrase").otherwise(pl.lit("tea")).alias("phrase")
     )
-    mapping = mine_mapping(["b", "a", "c"], counts, settings)
-    assert {trigger: queries[0]["query"] for trigger, queries in mapping.items()} == {
-        "a": "b",
-        "b": "a",
-        "c": "a",
-    }
+    mine(replace(data, purchases=others), tmp_path, PLAN, quiet)
+    for name in (PROPOSALS, HISTORIES, REFERENCE):
+        assert (tmp_path / name).read_bytes() == (mined[0] / name).read_bytes(), name
 
 
-def test_popular_means_bought_by_most_households() -> None:
-    counts = count_pairs([1, 1, 1, 2], [[0], [0], [0, 1], [1]], 2)
-    assert popular_queries(["often", "widely"], counts, MiningSettings(popular_max=1)) == [
-        PopularQuery(query="widely", score=1.0)
-    ]
+def test_the_histories_are_the_sample_of_the_reference(data: Dataset, mined: tuple[Path, Mined]) -> None:
+    names = [one.name for one in read_lines(mined[0] / HISTORIES, History)]
+    assert names == [answer.history for answer in read_lines(mined[0] / REFERENCE, Reasoned)]
+    assert names == [case.history.name for case in cases(data, "train", 40, seed=0)]
 
 
-def test_a_judged_mapping_counts_hits_in_the_rest_of_the_basket() -> None:
-    basket = ["bread", "milk", "salsa", "taco shells"]
-    everything: Mapping = {
-        trigger: [
-            ThinkQuery(query=name, score=1.0, support=1, lift=1.0) for name in basket if name != trigger
-        ]
-        for trigger in basket
-    }
-    judged = judge_mapping(everything, [basket, basket[:3]], seed=0)
-    assert (judged.baskets, judged.recall_at_10, judged.any_hit, judged.covered) == (1, 1.0, 1.0, 1.0)
-    assert judge_mapping({}, [basket], seed=0).recall_at_10 == 0.0
+def test_an_expected_click_is_the_rankers_mean_where_the_trigger_was_last(
+    data: Dataset, tmp_path: Path
+) -> None:
+    ranker = load_ranker(blank_ranker(data, tmp_path))
+    found = mean_clicks(ranker, data, [("Milk", "eggs"), ("milk", "no such query")], contexts=3, seed=4)
+    assert list(found) == [("milk", "eggs")]
+    contexts = data.samples("train").contexts
+    milk = data.encoder().embed("milk")
+    rows = np.flatnonzero((contexts.events[:, 0] == milk).all(axis=1))
+    number = data.queries.index("eggs")
+    each = ranker.clicks(taken(contexts, rows), np.full((len(rows), 1), number)).numpy()[:, 0]
+    assert len(rows) > 3
+    assert each.min() <= found["milk", "eggs"] <= each.max()
+    everyone = mean_clicks(ranker, data, [("milk", "eggs")], contexts=10**6)
+    assert everyone["milk", "eggs"] == pytest.approx(float(each.mean()), abs=1e-5)
 
 
-def write(root: Path, score: float = 0.5, created: date = date(2024, 1, 1)) -> str:
-    found = ThinkQuery(query="salsa", score=score, support=3, lift=1.5)
-    return write_mapping_version(
-        root,
-        mapping={"taco shells": [found]},
-        popular=[PopularQuery(query="milk", score=0.9)],
-        created=created,
-        provenance={"source": {}, "command": "", "settings": {}, "metrics": {}},
-    )
-
-
-def test_a_version_is_named_by_its_content_and_not_by_its_date(tmp_path: Path) -> None:
-    first = write(tmp_path)
-    assert write(tmp_path, created=date(2025, 1, 1)) == first
-    assert write(tmp_path, score=0.6) != first
-
-
-def test_a_new_version_moves_the_pointer_and_keeps_the_old_folder(tmp_path: Path) -> None:
-    old, new = write(tmp_path), write(tmp_path, score=0.6)
-    assert orjson.loads((tmp_path / "current.json").read_bytes()) == {"version": new}
-    assert (tmp_path / old / "mapping.jsonl").is_file()
-    assert list(tmp_path.rglob("*.part")) == []
-
-
-def test_the_committed_version_is_whole_small_and_made_of_our_phrases() -> None:
-    version = orjson.loads((COMMITTED / "current.json").read_bytes())["version"]
-    manifest = orjson.loads((COMMITTED / version / "manifest.json").read_bytes())
-    for name, told in manifest["files"].items():
-        data = (COMMITTED / version / name).read_bytes()
-        assert (len(data), sha256(data).hexdigest()) == (told["bytes"], told["sha256"])
-        assert len(data) < 500_000
-    phrases = set(load_phrases()["phrase"])
-    entries = [
-        orjson.loads(line) for line in (COMMITTED / version / "mapping.jsonl").read_bytes().splitlines()
-    ]
-    assert len(entries) == manifest["files"]["mapping.jsonl"]["count"]
-    for entry in entries:
-        queries = [found["query"] for found in entry["queries"]]
-        assert entry["trigger"] not in queries
-        assert 1 <= len(queries) == len(set(queries)) <= 10
-        assert phrases.issuperset([entry["trigger"], *queries])
+def test_the_command_mines_with_a_ranker_and_says_what_comes_next(data: Dataset, tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command("version")(lambda: None)
+    think_mine_commands.register(app)
+    ranker = blank_ranker(data, tmp_path / "ranker")
+    work = tmp_path / "work"
+    arguments = ["mine", "--data", str(data.folder), "--out", str(work), "--ranker", str(ranker)]
+    result = CliRunner().invoke(app, [*arguments, "--histories", "5", "--json"])
+    assert result.exit_code == 0, result.output
+    counts = json.loads(result.stdout)
+    assert counts["proposals"] == len(proposals(work)) > 0
+    known = [one for one in proposals(work) if one.evidence is not None and one.evidence.click is not None]
+    assert counts["clicks"] == len(known) > 0
+    again = CliRunner().invoke(app, [*arguments, "--histories", "5"])
+    assert "aigq think review" in again.output

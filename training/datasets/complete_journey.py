@@ -24,6 +24,7 @@ import polars as pl
 from streams.errors import DatasetError
 
 PHRASES_PATH = Path(__file__).with_name("complete_journey_phrases.tsv")
+DENIED_PATH = Path(__file__).with_name("complete_journey_denied.txt")
 TYPE_KEY = ("product_category", "product_type")
 PURCHASE_ORDER = ("household_id", "time_ms", "basket_id", "type_id")
 HABIT_HALF_LIFE_MS = 90 * 86_400_000  # a purchase this old counts half in a habit

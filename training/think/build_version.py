@@ -18,7 +18,6 @@ from typing import Any, Final
 from streams.errors import MappingError
 from training.datasets.whole_files import sha256_of
 from training.think.decisions import DECISIONS, Decision, Key, key_of
-from training.think.judge import LeadsOn
 from training.think.mapping_version import Mapping as Queries
 from training.think.mapping_version import (
     PopularQuery,
@@ -31,9 +30,8 @@ from training.think.served import as_line, served
 
 ALPHA: Final = 0.5
 ALPHA_SLACK: Final = 0.001
-ALPHAS: Final = tuple(place / 10 for place in range(11))
+ALPHAS: Final = tuple(place / 10 for place in range(1, 10))  # 0 < α < 1 (§4.2)
 COUNTED_BY: Final = "association"
-SEED: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +140,10 @@ def popular_of(proposals: Sequence[Proposal]) -> list[PopularQuery]:
     return [PopularQuery(query=query, score=round(shares[query], 3)) for query in best]
 
 
-def best_alpha(sweep: Mapping[float, LeadsOn]) -> float:
+def best_alpha(sweep: Mapping[float, float]) -> float:
     """The greatest α, the most reasoned one, of those that meet within ALPHA_SLACK of the most."""
-    most = max(one.recall_at_10 for one in sweep.values())
-    return max(alpha for alpha, one in sweep.items() if one.recall_at_10 >= most - ALPHA_SLACK)
+    most = max(sweep.values())
+    return max(alpha for alpha, recall in sweep.items() if recall >= most - ALPHA_SLACK)
 
 
 def _query(entry: Entry) -> ThinkQuery:

@@ -44,7 +44,7 @@ NAMES: Final = (
 
 
 class PairEvidence(Protocol):
-    """A log that can be asked about a pair: training.think.association.Association."""
+    """A log that can be asked about a pair: training.think.pair_log.PairLog."""
 
     def evidence(self, trigger: str, query: str) -> Evidence:
         """All that the log says of it."""
@@ -79,10 +79,10 @@ def run_checks(proposal: Proposal, grounds: Grounds, better: Sequence[str] = ())
     floors = grounds.floors
     return (
         has_results(proposal.query, grounds.results),
-        plain_text(proposal.query),
+        plain_text(proposal.query, proposal.trigger),
         no_steering(proposal.query),
         not_denied(proposal.query, grounds.denied),
-        not_personal(proposal.query),
+        not_personal(proposal.query, proposal.trigger),
         not_duplicate(proposal.query, proposal.trigger, better),
         category(proposal, grounds.categories, floors),
         baskets(proposal.evidence, floors),
@@ -99,11 +99,11 @@ def has_results(query: str, results: Callable[[str], bool] | None) -> Action:
     return _ran("has_results", found, "the shop knows it" if found else "no results are known for it")
 
 
-def plain_text(query: str) -> Action:
-    """It fits a chip and is made of printable characters."""
+def plain_text(query: str, trigger: str) -> Action:
+    """It fits a chip, and both texts are made of printable characters."""
     if not has_fit_length(query):
         return _ran("plain_text", False, f"{len(query)} characters, {len(query.split())} words: no hint")
-    printable = query.isprintable()
+    printable = all(text.isprintable() and text.strip() for text in (query, trigger))
     return _ran("plain_text", printable, "short and printable" if printable else "unprintable characters")
 
 
@@ -122,9 +122,9 @@ def not_denied(query: str, denied: Collection[str] | None) -> Action:
     return _ran("not_denied", not bad, "denied" if bad else f"none of {len(denied)} denied terms")
 
 
-def not_personal(query: str) -> Action:
-    """It tells nobody's address or number."""
-    bad = is_personal(query)
+def not_personal(query: str, trigger: str) -> Action:
+    """Neither text tells anybody's address or number."""
+    bad = is_personal(query) or is_personal(trigger)
     return _ran(
         "not_personal", not bad, "looks like somebody's address or number" if bad else "nobody's data"
     )
@@ -145,7 +145,7 @@ def category(proposal: Proposal, categories: CategoryLifts | None, floors: Floor
     """
     similarity = proposal.evidence.similarity if proposal.evidence else 0.0
     known = categories or CategoryLifts.empty()
-    mine, its = known.category(proposal.trigger), proposal.category or known.category(proposal.query)
+    mine, its = known.category(proposal.trigger), known.category(proposal.query) or proposal.category
     lift = known.lift(mine, its)
     if lift is None and not similarity:
         return _not_run("category", "neither categories nor embeddings of the two are known")

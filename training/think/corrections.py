@@ -149,7 +149,8 @@ def _applied(decision: Decision, answer: Correction | None) -> Decision:
         return decision
     if answer.second == "approve" and (obstacle := forbidden(decision.actions)):
         reason = f"{answer.reviewer} accepted it, but {obstacle}."
-        return decision.model_copy(update={"reason": f"{decision.reason} {reason}"})
+        told = decision.reason if reason in decision.reason else f"{decision.reason} {reason}"
+        return decision.model_copy(update={"reason": told})
     told = answer.reason or ("accepted" if answer.second == "approve" else "rejected")
     told = f"edited to {answer.edited!r}: {told}" if answer.edited else told
     return decision.model_copy(

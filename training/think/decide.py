@@ -13,11 +13,12 @@ decisive one is −1 when one of its actions failed, and only then decides alone
 
     1. a decisive factor at −1             reject
     2. a required check that was not run   request_information
-    3. Σ weight · value ≥ 0                approve, else reject
+    3. Σ weight · value ≥ 1                approve, else reject
 
 Required: REQUIRED below. So nothing is approved that nobody counted, whatever a reasoner says of it, and
 praise or pressure in a query neither helps nor harms it. The steps are EAFD's (top-down reasoning; do not
-decide without a required action); factors, weights and the threshold are ours.
+decide without a required action); factors, weights and the threshold are ours. The threshold was chosen on
+November: against 0 it costs no hit on types new to a household, and drops what hardly goes together.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from training.think.steering import INSTRUCTION
 REQUIRED: Final = frozenset(
     {"has_results", "plain_text", "not_personal", "not_duplicate", "baskets", "households", "held_out"}
 )
+APPROVE_FROM: Final = 1.0  # of at most 3
 GOOD_LOG2_LIFT: Final = 2.0  # four times chance is as good as it gets
 PSEUDO_BASKETS: Final = 5.0
 
@@ -43,8 +45,8 @@ PSEUDO_BASKETS: Final = 5.0
 def merged(proposals: Iterable[Proposal]) -> list[Proposal]:
     """One proposal for each trigger and query, by trigger, the greatest relevance first, ties by name.
 
-    Of several reasoners the one with the greatest relevance speaks; makers are of all; a missing category
-    or evidence is another's.
+    Of several reasoners the one with the greatest relevance speaks; makers are of all; a missing category,
+    evidence or expected click is another's.
     """
     groups: defaultdict[tuple[str, str], list[Proposal]] = defaultdict(list)
     for one in proposals:
@@ -93,7 +95,7 @@ def judge(factors: Sequence[Factor], missing: Collection[str]) -> tuple[Verdict,
         return "request_information", f"Not run: {', '.join(needed) or 'any check'}."
     total = score_of(factors)
     told = ", ".join(f"{one.name} {one.value:+.2f}" for one in factors if one.weight)
-    return ("approve" if total >= 0 else "reject"), f"Factors come to {total:+.2f}: {told}."
+    return ("approve" if total >= APPROVE_FROM else "reject"), f"Factors come to {total:+.2f}: {told}."
 
 
 def decisive_against(factors: Iterable[Factor]) -> Factor | None:
@@ -199,10 +201,12 @@ def _log2(value: float) -> float:
 
 def _merged(group: list[Proposal]) -> Proposal:
     best = max(group, key=lambda one: (one.relevance, one.makers))
+    proved = [one.evidence for one in (best, *group) if one.evidence is not None]
+    click = next((one.click for one in proved if one.click is not None), None)
     return best.model_copy(
         update={
             "makers": tuple(sorted({name for one in group for name in one.makers})),
             "category": best.category or next((one.category for one in group if one.category), ""),
-            "evidence": best.evidence or next((one.evidence for one in group if one.evidence), None),
+            "evidence": proved[0].model_copy(update={"click": click}) if proved else None,
         }
     )

@@ -16,7 +16,7 @@ from agents.session.interest import ACTION_CODES
 from streams.query_text import normalise_query
 from streams.records import Action
 from training.datasets.complete_journey import HABIT_HALF_LIFE_MS
-from training.think.points import Evidence
+from training.think.points import TEXT_MAX, Evidence
 
 LABEL: Final = "aigq-think-basket"
 _DAY_MS: Final = 86_400_000
@@ -39,9 +39,8 @@ def recount(
     Of `purchases` (columns of training.datasets.complete_journey.load_purchases) and of a log's searches
     (`behaviours`), what stands before `until_ms` counts.
     """
-    bought = purchases.filter(pl.col("time_ms") < until_ms)
-    is_query = pl.col("phrase").map_elements(normalise_query, pl.String) == normalise_query(query)
-    sold = bought.filter(is_query).select(_KEY).unique()
+    bought = purchases.filter(pl.col("time_ms") < until_ms, pl.col("phrase") != "")
+    sold = bought.filter(_normal("phrase") == normalise_query(query)).select(_KEY).unique()
     held = pl.concat([_bought(trigger, query, bought), _searched(trigger, behaviours, until_ms)]).unique()
     both = held.join(sold, on=_KEY).sort("time_ms", "basket_id", descending=[True, False])
     after = held.join(sold, on="household_id", suffix="_then").filter(
@@ -72,20 +71,29 @@ def recount(
     )
 
 
+def _normal(column: str) -> pl.Expr:
+    """The column in normal form; each text of it is looked at once."""
+    return pl.col(column).str.slice(0, TEXT_MAX).map_batches(_normal_forms, pl.String)
+
+
+def _normal_forms(texts: pl.Series) -> pl.Series:
+    forms = {text: normalise_query(text) for text in texts.unique().to_list()}
+    return texts.replace_strict(list(forms), list(forms.values()), return_dtype=pl.String)
+
+
 def _bought(trigger: str, query: str, bought: pl.DataFrame) -> pl.DataFrame:
     """Baskets with a purchase whose phrase or category is the trigger and that is not the query's own."""
-    normal = {name: pl.col(name).map_elements(normalise_query, pl.String) for name in _TEXTS}
     own = normalise_query(trigger)
     return bought.filter(
-        (normal["phrase"] == own) | (normal["category_phrase"] == own),
-        normal["phrase"] != normalise_query(query),
+        (_normal("phrase") == own) | (_normal("category_phrase") == own),
+        _normal("phrase") != normalise_query(query),
     ).select(_KEY)
 
 
 def _searched(trigger: str, behaviours: pl.DataFrame | None, until_ms: int) -> pl.DataFrame:
     """Baskets that the trigger was searched for, and moments in which it was searched without one."""
     searches = _searches(behaviours, until_ms)
-    is_trigger = pl.col("text").map_elements(normalise_query, pl.String) == normalise_query(trigger)
+    is_trigger = _normal("text") == normalise_query(trigger)
     return searches.filter(is_trigger).select("household_id", "time_ms", pl.col("basket_id").fill_null(-1))
 
 
@@ -127,7 +135,6 @@ def _named(basket_id: int) -> str:
     return sha256(f"{LABEL}:{basket_id}".encode()).hexdigest()[:16]
 
 
-_TEXTS: Final = ("phrase", "category_phrase")
 _SEARCHES: Final = {
     "household_id": pl.Int64,
     "time_ms": pl.Int64,

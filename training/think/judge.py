@@ -20,47 +20,12 @@ from streams.query_text import normalise_query
 from training.datasets.complete_journey import Span, phrase_baskets
 from training.evaluation.bootstrap import Interval, household_bootstrap
 from training.evaluation.metrics import LIST_LENGTH, Hits, recall
-from training.think.mapping_version import Mapping as Version
 from training.think.occasions import DAY_MS
 
 PHRASES_MIN: Final = 4
 FIRST: Final = 3
 
 Task = Literal["rest", "next"]
-
-
-@dataclass(frozen=True, slots=True)
-class LeadsOn:
-    """Means over baskets; a basket whose trigger has no entry counts as a miss.
-
-    `recall_at_10`: of the rest of the basket, capped at 10. `any_hit`: share with at least one hit.
-    `covered`: share whose trigger has an entry.
-    """
-
-    baskets: int
-    recall_at_10: float
-    any_hit: float
-    covered: float
-
-
-def judge_mapping(mapping: Version, baskets: Sequence[Sequence[str]], *, seed: int) -> LeadsOn:
-    """One seeded trigger for each basket of PHRASES_MIN distinct phrases or more."""
-    chance = random.Random(seed)  # noqa: S311 - a sample, no secret
-    lists, truths = [], []
-    for basket in baskets:
-        if len(basket) < PHRASES_MIN:
-            continue
-        trigger = chance.choice(basket)
-        lists.append([found["query"] for found in mapping.get(trigger, ())])
-        truths.append(set(basket) - {trigger})
-    recalls = recall(Hits.of(lists, truths), LIST_LENGTH).tolist()
-    judged = max(len(recalls), 1)
-    return LeadsOn(
-        baskets=len(recalls),
-        recall_at_10=round(sum(recalls) / judged, 4),
-        any_hit=round(sum(share > 0 for share in recalls) / judged, 4),
-        covered=round(sum(map(bool, lists)) / judged, 4),
-    )
 
 
 class LeadCase(NamedTuple):

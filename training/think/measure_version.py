@@ -1,28 +1,24 @@
 """What a data set says of a version before it is built: its α, its popular list, how much it meets.
 
+α is chosen by hits on types that are new to the household: what it knows anyway, its own list shows it.
 All of it is measured on the validation span; the test span is for the report alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from training.datasets.complete_journey import phrase_baskets
+from streams.query_text import normalise_query
 from training.datasets.dataset import Dataset
+from training.evaluation.bootstrap import Interval
 from training.progress import Report
-from training.think.build_version import (
-    ALPHAS,
-    SEED,
-    BuildSettings,
-    best_alpha,
-    queries_of,
-    read_reviewed,
-)
-from training.think.judge import LeadsOn, judge_mapping
+from training.think.build_version import ALPHAS, BuildSettings, best_alpha, read_reviewed
+from training.think.judge import Lead, LeadCase, Task, judge_leads, lead_cases
 from training.think.mapping_version import PopularQuery
 from training.think.points import Proposal
 from training.think.rank_entries import rank
@@ -33,44 +29,57 @@ def measured(
 ) -> tuple[BuildSettings, list[PopularQuery], dict[str, Any]]:
     """Settings (with the best α, if it may `choose`), the popular list, and metrics for the manifest."""
     proposals = read_reviewed(work).proposals
-    baskets = validation_baskets(data)
+    cases = lead_cases(data.purchases, data.split.validate)
     alphas = ALPHAS if choose else (settings.alpha,)
-    sweep: dict[float, LeadsOn] = {}
+    sweep: dict[float, Mapping[Task, Lead]] = {}
     for done, alpha in enumerate(alphas, 1):
-        sweep[alpha] = met(proposals, replace(settings, alpha=alpha), baskets)
+        sweep[alpha] = met(proposals, replace(settings, alpha=alpha), cases)
         report(done, f"α {alpha}")
-    best = replace(settings, alpha=best_alpha(sweep))
+    new = {alpha: _new_types(leads) for alpha, leads in sweep.items()}
+    best = replace(settings, alpha=best_alpha(new))
     metrics = {
-        "rest_of_validation_baskets": asdict(sweep[best.alpha]),
-        "recall_at_10_by_alpha": {f"{alpha:g}": one.recall_at_10 for alpha, one in sweep.items()},
+        "leads_on_validation": {task: _figures(lead) for task, lead in sweep[best.alpha].items()},
+        "new_recall_at_10_by_alpha": {f"{alpha:g}": round(recall, 4) for alpha, recall in new.items()},
     }
-    return best, popular_of(data.purchases, data.split.train.end_ms, settings.popular_max), metrics
+    approved = {normalise_query(proposal.query) for proposal in proposals}
+    return best, popular_of(data, approved, settings.popular_max), metrics
 
 
-def met(proposals: list[Proposal], settings: BuildSettings, baskets: list[list[str]]) -> LeadsOn:
-    """How much of the rest of these baskets the version would meet (training.think.judge)."""
+def met(
+    proposals: Sequence[Proposal], settings: BuildSettings, cases: Sequence[LeadCase]
+) -> Mapping[Task, Lead]:
+    """How much of what follows the version would meet (training.think.judge)."""
     ranked = rank(proposals, alpha=settings.alpha, queries_max=settings.queries_max)
-    return judge_mapping(queries_of(ranked), baskets, seed=SEED)
+    return judge_leads(
+        {one.trigger: [entry.proposal.query for entry in one.entries] for one in ranked}, cases
+    )
 
 
-def validation_baskets(data: Dataset) -> list[list[str]]:
-    """The phrases of each basket of the validation span."""
-    span = data.split.validate
-    held = data.purchases.filter(pl.col("time_ms").is_between(span.start_ms, span.end_ms, closed="left"))
-    return phrase_baskets(held)["phrases"].to_list()
+def popular_of(data: Dataset, approved: Collection[str], count: int) -> list[PopularQuery]:
+    """What most households bought at all in the training span, ties by name; score: their share.
 
-
-def popular_of(purchases: pl.DataFrame, until_ms: int, count: int) -> list[PopularQuery]:
-    """What most households bought at all before `until_ms`, ties by name; score: their share."""
-    before = purchases.filter(pl.col("time_ms") < until_ms)
+    approved: normal forms; what no review lets anybody be shown is not popular either.
+    """
+    before = data.purchases.filter(pl.col("time_ms") < data.split.train.end_ms)
     households = max(before["household_id"].n_unique(), 1)
     buyers = (
         before.group_by("phrase")
         .agg(pl.col("household_id").n_unique().alias("buyers"))
         .sort(["buyers", "phrase"], descending=[True, False])
-        .head(count)
     )
+    rows = [row for row in buyers.iter_rows() if normalise_query(row[0]) in approved]
     return [
-        PopularQuery(query=phrase, score=round(number / households, 3))
-        for phrase, number in buyers.select("phrase", "buyers").iter_rows()
+        PopularQuery(query=phrase, score=round(number / households, 3)) for phrase, number in rows[:count]
     ]
+
+
+def _new_types(leads: Mapping[Task, Lead]) -> float:
+    """Of the rest of a basket; 0 when no case was judged."""
+    return leads["rest"].new_recall_at_10.value if "rest" in leads else 0.0
+
+
+def _figures(lead: Lead) -> dict[str, Any]:
+    return {
+        name: [round(end, 4) for end in value] if isinstance(value, Interval) else round(value, 4)
+        for name, value in asdict(lead).items()
+    }

@@ -14,14 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from training.datasets.dataset import Dataset
 from training.progress import Report
 from training.think.association import Association, associations
 from training.think.facts import FactBook, rationale_of
 from training.think.histories import cases
-from training.think.mapping_version import PopularQuery
 from training.think.points import Proposal, Reasoned, write_lines
 from training.think.reference import reference_points
 from training.think.scores import MINING_RULE, MiningRule
@@ -33,7 +30,6 @@ MAKER: Final = "association"
 PROPOSALS: Final = "proposals-association.jsonl"
 HISTORIES: Final = "histories.jsonl"
 REFERENCE: Final = "reference.jsonl"
-POPULAR_MAX: Final = 20
 REPORT_EVERY: Final = 500
 STEPS: Final = 5
 
@@ -116,19 +112,6 @@ def proposals_of(association: Association, queries_max: int) -> Iterator[Proposa
                 rationale=rationale_of(book.of_pair(trigger, query)),
                 evidence=book.evidence(trigger, query),
             )
-
-
-def popular_queries(association: Association, count: int = POPULAR_MAX) -> list[PopularQuery]:
-    """What most households bought at all, best first, ties by name; score: their share of the households."""
-    log = association.log
-    households = int(log.household.max()) + 1
-    pairs = np.unique(log.bought_query * households + log.household[log.bought_occasion])
-    buyers = np.bincount(pairs // households, minlength=len(log.queries)).tolist()
-    best = sorted(range(len(log.queries)), key=lambda number: (-buyers[number], log.queries[number]))
-    return [
-        PopularQuery(query=log.queries[number], score=round(buyers[number] / households, 3))
-        for number in best[:count]
-    ]
 
 
 def _told(answers: Iterable[Reasoned], total: int, report: Report) -> Iterator[Reasoned]:

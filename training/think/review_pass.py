@@ -19,7 +19,7 @@ from agents.session.step import TextEncoder
 from streams.errors import DatasetError
 from training.think.checks import Grounds, run_checks
 from training.think.corrections import Correction, apply, latest
-from training.think.decide import decide, decide_all
+from training.think.decide import decide, decide_all, merged
 from training.think.decisions import DECISIONS, Decision, Key, key_of
 from training.think.points import Evidence, Proposal, read_lines, write_lines
 from training.think.review_memory import ReviewMemory
@@ -53,10 +53,10 @@ def reviewed(
     proposals: Iterable[Proposal], answers: Sequence[Correction], have: Reviewing, at_ms: int
 ) -> list[Decision]:
     """The machine's decisions on all proposals and on people's edits, changed by memory, then by answers."""
-    proposals = [_with_evidence(one, have) for one in proposals]
+    proposals = merged(proposals)
     known = {key_of(one): one for one in proposals}
-    edits = [_with_evidence(one, have) for one in edited(known, answers)]
-    decisions = decide_all([*proposals, *edits], have.grounds, at_ms)
+    counted = [_with_evidence(one, have) for one in merged([*proposals, *edited(known, answers)])]
+    decisions = decide_all(counted, have.grounds, at_ms)
     if have.encoder is not None:
         decisions = ReviewMemory(answers, have.encoder).review(decisions)
     return apply(decisions, answers)
@@ -113,12 +113,15 @@ def summary(decisions: Sequence[Decision]) -> dict[str, Any]:
 
 
 def _with_evidence(proposal: Proposal, have: Reviewing) -> Proposal:
-    if proposal.evidence is not None or have.evidence is None:
+    """Counted here: what a maker counted itself is not believed, but for the click ranker's figure."""
+    if have.evidence is None:
         return proposal
     categories = have.grounds.categories
+    click = proposal.evidence.click if proposal.evidence else None
+    counted = have.evidence(proposal.trigger, proposal.query)
     return proposal.model_copy(
         update={
-            "evidence": have.evidence(proposal.trigger, proposal.query),
-            "category": proposal.category or (categories.category(proposal.query) if categories else ""),
+            "evidence": counted.model_copy(update={"click": click}),
+            "category": (categories.category(proposal.query) if categories else "") or proposal.category,
         }
     )
