@@ -82,7 +82,9 @@ def _of_phrase(named: pl.DataFrame, names: dict[str, str]) -> dict[str, str]:
 
 
 def _together(held: pl.DataFrame, count: int) -> Int64:
-    pairs = held.join(held, on="basket_id", suffix="_too").group_by("category", "category_too").len()
     baskets = np.zeros((count, count), np.int64)
+    if not count:  # a log without categories; its column of none has no type
+        return baskets
+    pairs = held.join(held, on="basket_id", suffix="_too").group_by("category", "category_too").len()
     baskets[pairs["category"].to_numpy(), pairs["category_too"].to_numpy()] = pairs["len"].to_numpy()
     return baskets
