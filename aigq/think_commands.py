@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from aigq import (
+    think_audit_commands,
     think_mine_commands,
     think_reason_commands,
     think_review_commands,
@@ -21,4 +22,5 @@ def register(app: typer.Typer) -> None:
     think_train_commands.register(think)
     think_reason_commands.register(think)
     think_review_commands.register(think)
+    think_audit_commands.register(think)
     app.add_typer(think, name="think")

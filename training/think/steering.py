@@ -57,3 +57,10 @@ def steering(text: str) -> tuple[str, ...]:
     """
     normal = normalise_query(text)
     return tuple(kind for kind, pattern in _PATTERNS.items() if pattern.search(normal))
+
+
+def first_steering(text: str) -> int:
+    """Where the first such phrase begins in the normal form of a text; its length where there is none."""
+    normal = normalise_query(text)
+    found = (pattern.search(normal) for pattern in _PATTERNS.values())
+    return min((match.start() for match in found if match), default=len(normal))
