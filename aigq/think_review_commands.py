@@ -98,6 +98,7 @@ def _review(plan: _Plan) -> None:
         read_decisions,
         reviewed,
         summary,
+        undecided,
         write_decisions,
     )
     from training.think.review_session import ONLY
@@ -110,6 +111,8 @@ def _review(plan: _Plan) -> None:
     if not decisions:
         decisions = reviewed(proposals_in(plan.work), answers, have, _now_ms())
         write_decisions(plan.work, decisions)
+    elif later := undecided(proposals_in(plan.work), decisions):
+        err.print(f"{later:,} proposals came after the last review: check them with --auto, then go on here.")
     try:
         if not plan.auto:
             _ask(plan, answered(decisions, answers, have, _now_ms()), answers, have)

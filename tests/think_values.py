@@ -34,6 +34,16 @@ def evidence(**counts: Any) -> Evidence:
     return found.model_copy(update=counts)
 
 
+class OtherPeriod:
+    """A log that says the same of every pair; counts: as `evidence` takes them."""
+
+    def __init__(self, **counts: Any) -> None:
+        self._found = evidence(**counts)
+
+    def evidence(self, trigger: str, query: str) -> Evidence:  # noqa: ARG002 - the same of all
+        return self._found
+
+
 def proposal(
     trigger: str, query: str, relevance: float = 0.5, *, kind: TriggerKind = "item", **fields: Any
 ) -> Proposal:

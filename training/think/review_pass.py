@@ -95,6 +95,11 @@ def read_decisions(work: Path) -> list[Decision]:
     return list(read_lines(path, Decision)) if path.exists() else []
 
 
+def undecided(proposals: Iterable[Proposal], decisions: Iterable[Decision]) -> int:
+    """How many of the proposals no review has looked at yet."""
+    return len({key_of(one) for one in proposals} - {decision.key for decision in decisions})
+
+
 def write_decisions(work: Path, decisions: Iterable[Decision]) -> None:
     """In one step."""
     write_lines(work / DECISIONS, decisions)
