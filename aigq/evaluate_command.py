@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aigq.console import err, out, print_json
+from aigq.served_screen import first_hint_line, served_table
 from streams.errors import SettingsError, TrainingError
 
 COLUMNS: Final = {
@@ -48,6 +49,12 @@ def evaluate(
     bundle: Annotated[
         Path | None, typer.Option(help="A bundle's folder: what it serves is judged, too (minutes more).")
     ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            help="A Think mapping, FOLDER or FOLDER/version: what it serves, alone and beside the bundle."
+        ),
+    ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Households are drawn so often for an interval.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of these draws.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
@@ -80,7 +87,7 @@ def evaluate(
             action="pip install 'aigq[cpu,train,data]'",
         ) from error
     config = EvaluationConfig(part, _tasks(tasks, TASKS), _names(arms), Draws(draws, seed))
-    found = judged(load_dataset(data), runs, config, bundle)
+    found = judged(load_dataset(data), runs, config, bundle, mapping)
     if out_file:
         _write(out_file, found.results)
         _write(details_path(out_file), found.details)
@@ -121,6 +128,10 @@ def screen_table(task: str, arms: Mapping[str, Mapping[str, Any]], details: Mapp
 def _show(results: Mapping[str, Any], details: Mapping[str, Any]) -> None:
     for task, arms in results.items():
         out.print(screen_table(task, arms, details))
+    if "served" in details:
+        for task, arms in results.items():
+            out.print(served_table(task, arms))
+        out.print(first_hint_line(details["served"]["first_hint"]), highlight=False)
     if "ab_test" in details and details["ab_test"]["best_traditional"]:
         out.print(_lift_table(details["ab_test"]))
     if "ranker" in details:

@@ -38,18 +38,20 @@ def compose(
     """
     own = [bundle.generator.own(request) for request in requests]
     return [
-        _composed(request, candidates, bundle, generated_at_ms, denied)
+        composed_of(request, candidates, bundle, generated_at_ms=generated_at_ms, denied=denied)
         for request, candidates in zip(own, bundle.generator.generate(own), strict=True)
     ]
 
 
-def _composed(
+def composed_of(
     request: HintRequest,
-    candidates: list[Candidate],
+    candidates: Sequence[Candidate],
     bundle: Bundle,
+    *,
     generated_at_ms: int,
-    denied: frozenset[str],
+    denied: frozenset[str] = frozenset(),
 ) -> Composed:
+    """The list that the generator's candidates become; the request is in the bundle's own embedding."""
     kept, dropped = filter_candidates(candidates, request, denied)
     if bundle.ranker is not None:
         kept = bundle.ranker.order(kept, request)

@@ -67,7 +67,25 @@ def evaluation() -> tuple[dict[str, Any], dict[str, Any]]:
             "ece": 0.004,
             "calibration": [{"hints": 3926, "predicted": 0.01, "clicked": entry(0.011)}],
         },
+        "served": {
+            "mapping": "v7",
+            "triggers_read": 5,
+            "own_first": 3,
+            "think_places": 1,
+            "first_hint": {
+                "behaviours": 1_234,
+                "answered_by_mapping": 0.75,
+                "lists_alone": delays(0.25, 30.0, None),
+                "with_think": delays(0.875, 0.0, 30.0),
+            },
+        },
     }
+
+
+def delays(at_once: float, half: float, most: float | None) -> dict[str, Any]:
+    """How fresh the first hint is."""
+    shares = {"at_once": at_once, "after_cooldown": 0.125, "later": 0.0, "never": None}
+    return {**shares, "quantiles_s": {"0.5": half, "0.9": most}}
 
 
 def _paper(value: float) -> dict[str, float]:
@@ -125,6 +143,9 @@ def test_a_page_has_all_parts_and_says_what_is_simulated() -> None:
     assert "| 1,234 of 39,258 | 0.998 |" in page
     assert "**0.1000 (0.0900 to 0.1100)**" in page  # an estimate that misses the true value
     assert "SIMULATED" in page
+    assert "| lists alone | 25.0% | 12.5% | 0.0% | – | 30.0 | never |" in page
+    assert "| with Think | 87.5% | 12.5% | 0.0% | – | 0.0 | 30.0 |" in page
+    assert "answers 75.0% of them at once" in page
     assert all(f"<!-- by hand: {slot} -->" in page for slot in SLOTS)
     widths = [line.count("|") for line in page.split("\n") if line.startswith("| arm")]
     assert widths

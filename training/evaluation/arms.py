@@ -7,6 +7,7 @@
                                               RUNS/<arm>-seed<N>/generator.pt
     <arm>_ranked                              the arm's first 10 in the order of RUNS/ranker/ranker.pt
     bundle                                    what a bundle serves (training.evaluation.bundle_arm)
+    think direct_think direct_popular         what a Think mapping serves (training.evaluation.think_arm)
 
 Any other folder of RUNS with a generator.pt is an arm of its name. A checkpoint writes K hints and goes on
 with its last slot up to 30 (training.slots). All arms answer the same cases: what is already in the basket is
@@ -28,7 +29,6 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from agents.hints.bundle import load_bundle
 from streams.errors import TrainingError
 from training.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint
 from training.datasets.dataset import Dataset
@@ -39,6 +39,7 @@ from training.evaluation.co_purchase import co_purchase, habit_co_purchase
 from training.evaluation.counting_arms import LONGEST_LIST, habit, left_out, popularity
 from training.evaluation.ebr import ebr_arm
 from training.evaluation.ebr_run import TWO_TOWER_NAME, load_or_train_ebr
+from training.evaluation.served_arms import SERVED, ServedArms
 from training.generator import Generator, tensors
 from training.network import HIDDEN
 from training.sessions import Samples, taken
@@ -51,7 +52,6 @@ COUNTING: Final[dict[str, CounterOf]] = {
     "habit_item_knn": habit_co_purchase,
 }
 EBR: Final = "ebr"
-BUNDLE: Final = "bundle"
 TRADITIONAL: Final = (*COUNTING, EBR)
 TRAINED: Final = ("sft", "list_sft", "il_sft", "grpo", "il_grpo")
 RANKED: Final = "_ranked"
@@ -72,7 +72,7 @@ class Arm:
 @dataclass
 class Arms:
     """All arms for the cases of `samples`, which are those of the data set's `part`. runs: RUNS. clicks: the
-    ranker's, if there is one. bundle: folder of the bundle that the arm of this name serves."""
+    ranker's, if there is one. bundle, mapping: folders of what is served."""
 
     data: Dataset
     part: str
@@ -80,6 +80,7 @@ class Arms:
     runs: Path
     clicks: ClickScores | None = None
     bundle: Path | None = None
+    mapping: Path | None = None
     _made: dict[str, Arm] = field(default_factory=dict)
 
     def names(self) -> list[str]:
@@ -87,7 +88,7 @@ class Arms:
         known = [name for name in TRAINED if name in self._folders]
         others = sorted(self._folders.keys() - {*TRAINED, EBR})
         ordered = [name + RANKED for name in RANKED_BY_DEFAULT if self.clicks and name in known]
-        return [*TRADITIONAL, *known, *others, *ordered, *([BUNDLE] if self.bundle else [])]
+        return [*TRADITIONAL, *known, *others, *ordered, *self.served.names()]
 
     def check(self, names: Sequence[str]) -> None:
         """Raises TrainingError when one of them cannot be made."""
@@ -98,7 +99,9 @@ class Arms:
                     f"{name} needs the ranker, and {self.runs} has none.",
                     action="Run `aigq train ranker` first.",
                 )
-            if inner not in (*TRADITIONAL, *self._folders) and not (inner == BUNDLE and self.bundle):
+            if inner in SERVED:
+                self.served.check(inner)
+            if inner not in (*TRADITIONAL, *self._folders, *self.served.names()):
                 raise TrainingError(
                     f"There is no arm {name}: {self.runs / inner / CHECKPOINT_NAME} is missing.",
                     action=f"Train it, or take some of these: {', '.join(self.names())}.",
@@ -115,10 +118,15 @@ class Arms:
         if name.endswith(RANKED) and self.clicks:
             inner = self.arm(name.removesuffix(RANKED))
             return Arm(name, tuple(ranked(one, self.clicks) for one in inner.recommenders))
-        if name == BUNDLE and self.bundle:
-            served = BundleArm(load_bundle(self.bundle), self.data, self.part)
-            return Arm(name, (served,), served.written)
+        if name in SERVED:
+            recommend = self.served.recommender(name)
+            return Arm(name, (recommend,), recommend.written if isinstance(recommend, BundleArm) else None)
         return Arm(name, tuple(self._recommenders(name)))
+
+    @cached_property
+    def served(self) -> ServedArms:
+        """The arms of what is served."""
+        return ServedArms(self.data, self.part, self.bundle, self.mapping)
 
     def _recommenders(self, name: str) -> Iterator[Recommender]:
         if name in COUNTING:

@@ -1,7 +1,8 @@
 """Arms against arms, on the same cases and the same drawn households: mean(arm) / mean(baseline) − 1.
 
 Compared are all arms with EBR and with plain SFT, as the ratios of the paper's tables are; each step of the
-training with the one before it; and each ranked arm with itself unranked.
+training with the one before it; each ranked arm with itself unranked; and what Think serves with the bundle's
+list alone.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ Int64 = npt.NDArray[np.int64]
 
 STEPS: Final = (
     *(("list_sft", "sft"), ("il_sft", "list_sft"), ("grpo", "il_sft"), ("il_grpo", "il_sft")),
+    *(("direct_think", "bundle"), ("think", "bundle"), ("direct_popular", "bundle")),
+    *(("direct_think", "direct_popular"),),
     *(("il_grpo", "grpo"), ("direct_grpo", "direct_il_sft"), ("direct_il_grpo", "direct_il_sft")),
 )
 REFERENCES: Final = ("ebr", "sft", "direct_sft", "habit", "habit_item_knn")
 LIFTED: Final = (
     *("recall@10", "new_recall@10", "ndcg@10", "recall@3", "query_hr@30", "cate_hr@30"),
     *("semantic_similarity", "unique_categories", UCTR),
+    *("new_hits@10", "new_hits@30", "unique_categories@30"),
 )
 
 

@@ -10,7 +10,7 @@ from agents.hints.bundle import load_manifest
 from agents.hints.manifest import MANIFEST_NAME, Manifest
 from streams.errors import TrainingError
 from training.datasets.whole_files import replaced
-from training.evaluation.arms import BUNDLE
+from training.evaluation.served_arms import BUNDLE
 
 BESIDE: Final = ("popular", "habit", "habit_item_knn")
 FIGURES: Final = ("recall@10", "ndcg@10", "recall@3", "unique_categories", "filtered@10", "uctr@3")

@@ -19,6 +19,12 @@ buys for the first time; `intra_list_diversity@10`, 1 − mean cosine of two of 
 their mean −log2 popularity share. Over all lists: `coverage@10`, share of the lexicon ever shown, and
 `gini@10` of how often each query of the lexicon is shown (0: all alike, towards 1: a few only).
 
+What is served is judged as it stands, with what is owned in it:
+
+    new_hits@10, @30       hits of the first 10, 30 on phrases that the household buys for the first time
+                           / min(k, how many of these there are)
+    unique_categories@30   categories of all 30
+
 A case without truth (or new truth) has no accuracy: NaN. An empty list has 0 hits, similarity and
 categories, but no diversity or novelty: NaN.
 """
@@ -42,6 +48,7 @@ PER_CASE: Final = (
     *("recall@10", "hit_rate@10", "ndcg@10", "mrr@10", "recall@3", "hit_rate@3", "ndcg@3", "mrr@3"),
     *("new_recall@10", "query_hr@30", "cate_hr@30", "semantic_similarity"),
     *("unique_categories", "intra_list_diversity@10", "novelty@10"),
+    *("new_hits@10", "new_hits@30", "unique_categories@30"),
 )
 OVER_ALL: Final = ("coverage@10", "gini@10")
 
@@ -159,6 +166,7 @@ def per_case(lists: Lists, novel_lists: Lists, cases: Cases, vocabulary: Vocabul
     hits = Hits.of(lists, cases.truths)
     numbers = numbered(lists, vocabulary)
     first = numbers[:, :LIST_LENGTH]
+    new_hits = Hits.of(lists, cases.new_truths)
     accuracy = [figure(hits, k) for k in (LIST_LENGTH, 3) for figure in (recall, hit_rate, ndcg, mrr)]
     figures = [
         *accuracy,
@@ -169,6 +177,8 @@ def per_case(lists: Lists, novel_lists: Lists, cases: Cases, vocabulary: Vocabul
         unique_categories(first, vocabulary),
         intra_list_diversity(first, vocabulary),
         novelty(first, vocabulary),
+        *(recall(new_hits, k) for k in (LIST_LENGTH, QUERIES_READ)),
+        unique_categories(numbers, vocabulary),
     ]
     return dict(zip(PER_CASE, figures, strict=True))
 

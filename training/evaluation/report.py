@@ -8,6 +8,8 @@ arms answer the same cases, and all intervals draw the same households. What doe
     seeds      task → arm → figure → the value of each training seed, for arms of several
     ab_test    the simulated A/B test, and off-policy estimates of every arm beside its true click-through
     ranker     AUC, log loss and calibration on the part's hints
+    served     with a Think mapping: its version, the reader's settings, and how fresh the first hint is
+               (training.evaluation.first_hint)
 
 Several seeds are averaged per case before households are drawn: intervals are those of the mean arm. A figure
 that no case has is left out. The paper has neither intervals nor several seeds (§5.1): ours.
@@ -34,6 +36,7 @@ from training.evaluation.click_scores import ClickScores, ClickTable, base_rate_
 from training.evaluation.lifts import lifts
 from training.evaluation.logged_hints import LoggedHints, logged_chances, logged_hints, off_policy
 from training.evaluation.ranker_report import ranker_report
+from training.evaluation.served_page import served_details
 from training.progress import progress
 from training.ranker import RANKER_NAME, load_ranker
 from training.sessions import NEXT, Samples
@@ -76,13 +79,18 @@ class _Judged:
 
 
 def evaluate(
-    data: Dataset, runs: Path, config: EvaluationConfig = EvaluationConfig(), bundle: Path | None = None
+    data: Dataset,
+    runs: Path,
+    config: EvaluationConfig = EvaluationConfig(),
+    bundle: Path | None = None,
+    mapping: Path | None = None,
 ) -> Evaluation:
-    """Judge the arms in `runs` on a part of the data set; `bundle`: a folder, to judge what it serves, too.
+    """Judge the arms in `runs` on a part of the data set; `bundle`, `mapping`: folders, to judge what these
+    serve, too.
 
     Raises TrainingError for an arm that is not there, before anything is computed.
     """
-    return _Run(data, runs, config, bundle).evaluation()
+    return _Run(data, runs, config, bundle, mapping).evaluation()
 
 
 @dataclass
@@ -91,12 +99,13 @@ class _Run:
     runs: Path
     config: EvaluationConfig
     bundle: Path | None
+    mapping: Path | None = None
 
     def evaluation(self) -> Evaluation:
         data, samples = self.data, self.data.samples(self.config.part)
         vocabulary = vocabulary_of(data.lexicon, data.purchases, data.encoder())
         clicks = self._click_scores(samples, vocabulary)
-        arms = Arms(data, self.config.part, samples, self.runs, clicks, self.bundle)
+        arms = Arms(data, self.config.part, samples, self.runs, clicks, self.bundle, self.mapping)
         names = list(dict.fromkeys(self.config.arms or arms.names()))
         arms.check(names)
         judge = Judge(vocabulary, frozenset(data.queries), click_model_of(data.about))
@@ -104,6 +113,8 @@ class _Run:
         cases = {name: cases_of(samples, data.purchases, task) for name, task in tasks.items()}
         judged = self._judged(arms, names, cases, judge)
         details = self._about(cases, judged) | self._compared(cases, judged)
+        if self.mapping:
+            details |= {"served": served_details(data, self.config.part, arms.served.entries)}
         next_basket = TASK_NAMES[NEXT]
         if next_basket in judged:
             details |= self._clicked(judged[next_basket], cases[next_basket], judge, clicks)

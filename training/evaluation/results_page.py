@@ -21,17 +21,20 @@ from training.evaluation.logged_hints import ESTIMATES
 from training.evaluation.page_cells import interval_cell, percent_cell, table, words
 from training.evaluation.paper_comparison import comparison
 from training.evaluation.paper_tables import PAPER_UCTR_LIFT, TABLE_1, TABLE_2, TITLES
+from training.evaluation.served_page import served_page
 from training.evaluation.validity import VALIDITY
 
-SLOTS: Final = ("summary", "table-1", "table-2", "ab-test", "ranker", "all-figures")
+SLOTS: Final = ("summary", "table-1", "table-2", "ab-test", "ranker", "served", "all-figures")
 GROUPS: Final = {
     "Lists of 10": ("recall@10", "hit_rate@10", "ndcg@10", "mrr@10"),
     "Lists of 3": ("recall@3", "hit_rate@3", "ndcg@3", "mrr@3", "uctr@3", "ctr@3"),
     "The paper's figures": tuple(TITLES),
-    "New to the household, and products never seen in training": ("new_recall@10", UNSEEN_RECALL),
+    "New to the household, and products never seen in training": (
+        *("new_recall@10", UNSEEN_RECALL, "new_hits@10", "new_hits@30"),
+    ),
     "Cold starts: fewer than 5 purchases known": tuple(COLD_START + name for name in OF_STRATA),
     "Baskets with a product never seen in training": tuple(WITH_UNSEEN + name for name in OF_STRATA),
-    "Variety": ("coverage@10", "gini@10", "novelty@10", "intra_list_diversity@10"),
+    "Variety": ("coverage@10", "gini@10", "novelty@10", "intra_list_diversity@10", "unique_categories@30"),
     "Invalid and filtered hints": VALIDITY,
 }
 _READ_TABLES: Final = (
@@ -67,6 +70,8 @@ def results_page(results: Results, details: Details, kept: Mapping[str, str]) ->
         lines += ["## Simulated A/B test", "", *_ab_test(details["ab_test"]), *_by_hand("ab-test", kept)]
     if "ranker" in details:
         lines += ["## The click ranker", "", *_ranker(details["ranker"]), *_by_hand("ranker", kept)]
+    if "served" in details:
+        lines += ["## Served together", "", *served_page(results, details), *_by_hand("served", kept)]
     lines += ["## All figures", "", *_by_hand("all-figures", kept), *_all_figures(results)]
     lines += [*_seeds(details["seeds"]), *_without_a_part(lines, kept)]
     return "\n".join(["# Results", "", *lines]).rstrip("\n") + "\n"
