@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event
 from typing import Any, Final
 
 import structlog
-from kafka import KafkaConsumer
+from kafka import ConsumerRebalanceListener, KafkaConsumer
 from kafka.errors import CommitFailedError, IllegalGenerationError, KafkaError, RebalanceInProgressError
 from pydantic import ValidationError
 
@@ -39,6 +39,20 @@ LOST: Final = (CommitFailedError, IllegalGenerationError, RebalanceInProgressErr
 Told = Callable[[int], None]
 
 
+class _Joined(ConsumerRebalanceListener):  # type: ignore[misc] # the client ships no types
+    """Tells that the group has given out its partitions, be it none to this worker."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        """Nothing to do: what is not committed is read again."""
+
+    def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002 - the client's signature
+        """Tell."""
+        self._tell()
+
+
 @dataclass(slots=True)
 class Worker:
     """done: answers produced and committed. unreadable: records that are no history; they are answered as
@@ -50,25 +64,28 @@ class Worker:
     told: Told
     done: int = 0
     unreadable: int = 0
-    _moved_s: float = field(default_factory=time.monotonic)
+    _moved_s: float | None = None  # when it joined the group, or last answered something
 
     def run(self, idle_s: float | None = None) -> None:
-        """Until `stopped`, or nothing came for `idle_s`, or a limit is reached: `reasoner.tally.stopped`.
+        """Until `stopped`, or nothing came for `idle_s` since it joined the group, or a limit is reached
+        (`reasoner.tally.stopped`).
 
         Raises BrokerError, TrainingError; what was not committed is another worker's, or this one's later.
         """
         ensure_work_topics(self.settings)
         try:
             with self._consumer() as consumer, open_producer(self.settings, PATIENCE_S) as producer:
-                self._moved_s = time.monotonic()
                 while not self._is_over(idle_s) and self._batch(consumer, producer):
                     pass
         except KafkaError as error:
             raise broker_away(self.settings, error) from error
 
     def _is_over(self, idle_s: float | None) -> bool:
-        idle = idle_s is not None and time.monotonic() - self._moved_s > idle_s
-        return idle or self.stopped.is_set()
+        if self.stopped.is_set():
+            return True
+        if idle_s is None or self._moved_s is None:
+            return False
+        return time.monotonic() - self._moved_s > idle_s
 
     def _batch(self, consumer: Any, producer: Any) -> bool:
         """Whether it may go on. Nothing of a batch is committed unless all of it is answered."""
@@ -108,13 +125,15 @@ class Worker:
         except LOST as error:
             log.info("committed too late: another worker answers these again", error=type(error).__name__)
         self.done += count
-        self._moved_s = time.monotonic()
+        self._moved()
         self.told(self.done)
+
+    def _moved(self) -> None:
+        self._moved_s = time.monotonic()
 
     @contextmanager
     def _consumer(self) -> Iterator[Any]:
         consumer: Any = KafkaConsumer(
-            histories_topic(self.settings),
             **client_options(self.settings),
             client_id=f"{self.settings.worker_name}-think",
             group_id=f"{self.settings.topic_prefix}aigq-think-{self.reasoner.name}",
@@ -125,6 +144,7 @@ class Worker:
             max_poll_interval_ms=BATCH_WITHIN_MS,
         )
         try:
+            consumer.subscribe([histories_topic(self.settings)], listener=_Joined(self._moved))
             yield consumer
         finally:
             consumer.close(autocommit=False)
