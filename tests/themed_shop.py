@@ -22,7 +22,7 @@ THEMES = {
     "baking": "flour,sugar,baking powder,vanilla,chocolate chips,cake mix,frosting,sprinkles",
 }
 GOODS = {theme: texts.split(",") for theme, texts in THEMES.items()}
-DAYS = 80
+DAYS = 110
 PEOPLE = 40
 
 
@@ -42,9 +42,10 @@ def shopping() -> Iterator[dict[str, Any]]:
 
 
 def themed_dataset(folder: Path) -> Dataset:
-    """Split 80/10/10 by time."""
+    """Eleven weeks to train on, three to validate, ten days to test."""
     log = write_jsonl(folder / "themed.jsonl", shopping())
-    return build_dataset(folder / "data", DatasetConfig(log=log))
+    spans = {"validate_from_ms": NOON_MS + 77 * DAY_MS, "test_from_ms": NOON_MS + 100 * DAY_MS}
+    return build_dataset(folder / "data", DatasetConfig(log=log, **spans))
 
 
 def theme_of(text: str) -> str:

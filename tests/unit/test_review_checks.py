@@ -116,8 +116,9 @@ def test_what_a_reasoner_says_of_a_category_does_not_stand_against_the_log() -> 
     assert state(fits("bread", "unknown thing", own="bakery")) == "passed"  # the log does not know better
 
 
-def test_categories_of_unknown_texts_without_embeddings_cannot_be_checked() -> None:
-    assert state(fits("?", "!")) == "not run"
+def test_a_log_without_categories_says_nothing_of_texts_that_are_not_close() -> None:
+    assert state(fits("?", "!", similarity=0.29)) == "not run"
+    assert state(fits("?", "!", similarity=0.3)) == "passed"
     assert state(category(proposal("a", "b", evidence=None), CategoryLifts.empty(), FLOORS)) == "not run"
 
 

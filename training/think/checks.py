@@ -141,18 +141,19 @@ def not_duplicate(query: str, trigger: str, better: Sequence[str]) -> Action:
 def category(proposal: Proposal, categories: CategoryLifts | None, floors: Floors) -> Action:
     """The two categories are one, or stand in one basket above chance, or the texts are close.
 
-    figures: similarity of the texts, and lift of the categories if both are known.
+    Not run where the categories are not known: texts may belong together without being close. figures:
+    similarity of the texts, and lift of the categories if both are known.
     """
     similarity = proposal.evidence.similarity if proposal.evidence else 0.0
     known = categories or CategoryLifts.empty()
     mine, its = known.category(proposal.trigger), known.category(proposal.query) or proposal.category
     lift = known.lift(mine, its)
-    if lift is None and not similarity:
-        return _not_run("category", "neither categories nor embeddings of the two are known")
+    close = similarity >= floors.similarity
+    if lift is None and not close:
+        return _not_run("category", "the categories of the two are not known, and their texts are not close")
     figures = {"similarity": similarity} | ({} if lift is None else {"lift": round(lift, 4)})
-    if lift is None or similarity >= floors.similarity:
-        close = similarity >= floors.similarity
-        return _ran("category", close, f"similarity of the texts {similarity:.2f}", figures)
+    if lift is None or close:
+        return _ran("category", True, f"similarity of the texts {similarity:.2f}", figures)
     same = normalise_query(mine) == normalise_query(its)
     detail = f"both of {its!r}" if same else f"{mine!r} and {its!r}: {lift:.2f} times chance"
     return _ran("category", same or lift > 1, detail, figures)
