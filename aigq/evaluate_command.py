@@ -15,6 +15,7 @@ from rich.text import Text
 from aigq.console import err, out, print_json
 from aigq.served_screen import first_hint_line, served_table
 from streams.errors import SettingsError, TrainingError
+from streams.think_merge import THINK_PLACES
 
 COLUMNS: Final = {
     "recall@10": "recall\n@10",
@@ -55,6 +56,9 @@ def evaluate(
             help="A Think mapping, FOLDER or FOLDER/version: what it serves, alone and beside the bundle."
         ),
     ] = None,
+    think_places: Annotated[
+        int, typer.Option(min=0, max=7, help="With both: how many of the places 4 to 10 are Think's.")
+    ] = THINK_PLACES,
     draws: Annotated[int, typer.Option(min=1, help="Households are drawn so often for an interval.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of these draws.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
@@ -86,7 +90,7 @@ def evaluate(
             f"Evaluation needs a package that is not installed: {error.name}.",
             action="pip install 'aigq[cpu,train,data]'",
         ) from error
-    config = EvaluationConfig(part, _tasks(tasks, TASKS), _names(arms), Draws(draws, seed))
+    config = EvaluationConfig(part, _tasks(tasks, TASKS), _names(arms), Draws(draws, seed), think_places)
     found = judged(load_dataset(data), runs, config, bundle, mapping)
     if out_file:
         _write(out_file, found.results)

@@ -108,8 +108,8 @@ def test_both_begin_with_the_own_list_and_think_has_its_place(
     data: Dataset, bundle: BundleArm, entries: FolderEntries
 ) -> None:
     asked = cases(data, NEXT)
-    own, both = bundle(asked, False), direct_think_arm(bundle, entries)(asked, False)
-    without = direct_think_arm(bundle, entries, think_places=0)(asked, False)
+    own, both = bundle(asked, False), direct_think_arm(bundle, entries, 1)(asked, False)
+    without = direct_think_arm(bundle, entries, 0)(asked, False)
     popular = direct_popular_arm(bundle, entries)(asked, False)
     known = [bool(owned) for owned in asked.owned]
     whole = [case for case, queries in enumerate(own) if known[case] and len(queries) == len(WRITTEN)]
@@ -128,7 +128,7 @@ def test_novel_lists_are_made_without_what_is_owned(
 ) -> None:
     for task in (NEXT, REST):
         asked = cases(data, task)
-        for recommend in (direct_think_arm(bundle, entries), think_arm(bundle.moments, entries)):
+        for recommend in (direct_think_arm(bundle, entries, 1), think_arm(bundle.moments, entries)):
             for queries, owned in zip(recommend(asked, True), asked.owned, strict=True):
                 assert not owned & set(queries)
 

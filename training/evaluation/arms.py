@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from streams.errors import TrainingError
+from streams.think_merge import THINK_PLACES
 from training.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint
 from training.datasets.dataset import Dataset
 from training.evaluation.bundle_arm import BundleArm
@@ -72,7 +73,7 @@ class Arm:
 @dataclass
 class Arms:
     """All arms for the cases of `samples`, which are those of the data set's `part`. runs: RUNS. clicks: the
-    ranker's, if there is one. bundle, mapping: folders of what is served."""
+    ranker's, if there is one. bundle, mapping: folders of what is served, with so many places for Think."""
 
     data: Dataset
     part: str
@@ -81,6 +82,7 @@ class Arms:
     clicks: ClickScores | None = None
     bundle: Path | None = None
     mapping: Path | None = None
+    think_places: int = THINK_PLACES
     _made: dict[str, Arm] = field(default_factory=dict)
 
     def names(self) -> list[str]:
@@ -126,7 +128,7 @@ class Arms:
     @cached_property
     def served(self) -> ServedArms:
         """The arms of what is served."""
-        return ServedArms(self.data, self.part, self.bundle, self.mapping)
+        return ServedArms(self.data, self.part, self.bundle, self.mapping, self.think_places)
 
     def _recommenders(self, name: str) -> Iterator[Recommender]:
         if name in COUNTING:

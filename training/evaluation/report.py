@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streams.think_merge import THINK_PLACES
 from training.datasets.dataset import Dataset
 from training.evaluation.ab_test import UCTR, Draws, ab_test, click_model_of
 from training.evaluation.arms import TRADITIONAL, Arm, Arms
@@ -52,12 +53,13 @@ DIGITS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class EvaluationConfig:
-    """part: "test" or "validate". tasks: of TASKS. arms: names, () for all. draws: of households."""
+    """part: "test" or "validate". tasks: of TASKS. arms: names, () for all. think_places: a reader's."""
 
     part: str = "test"
     tasks: tuple[str, ...] = TASKS
     arms: tuple[str, ...] = ()
     draws: Draws = Draws()  # noqa: RUF009 - frozen
+    think_places: int = THINK_PLACES
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ class _Run:
         data, samples = self.data, self.data.samples(self.config.part)
         vocabulary = vocabulary_of(data.lexicon, data.purchases, data.encoder())
         clicks = self._click_scores(samples, vocabulary)
-        arms = Arms(data, self.config.part, samples, self.runs, clicks, self.bundle, self.mapping)
+        places = self.config.think_places
+        arms = Arms(data, self.config.part, samples, self.runs, clicks, self.bundle, self.mapping, places)
         names = list(dict.fromkeys(self.config.arms or arms.names()))
         arms.check(names)
         judge = Judge(vocabulary, frozenset(data.queries), click_model_of(data.about))
@@ -114,7 +117,7 @@ class _Run:
         judged = self._judged(arms, names, cases, judge)
         details = self._about(cases, judged) | self._compared(cases, judged)
         if self.mapping:
-            details |= {"served": served_details(data, self.config.part, arms.served.entries)}
+            details |= {"served": served_details(data, self.config.part, arms.served.entries, places)}
         next_basket = TASK_NAMES[NEXT]
         if next_basket in judged:
             details |= self._clicked(judged[next_basket], cases[next_basket], judge, clicks)

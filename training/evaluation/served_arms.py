@@ -10,6 +10,7 @@ from typing import Final
 from agents.hints.bundle import load_bundle
 from agents.think.folder_entries import FolderEntries, folder_entries
 from streams.errors import TrainingError
+from streams.think_merge import THINK_PLACES
 from training.datasets.dataset import Dataset
 from training.evaluation.bundle_arm import BundleArm
 from training.evaluation.cases import Recommender
@@ -30,12 +31,16 @@ SERVED: Final = tuple(NEEDS)
 
 @dataclass
 class ServedArms:
-    """bundle: its folder. mapping: a Think mapping's, FOLDER (its current version) or FOLDER/version."""
+    """bundle: its folder. mapping: a Think mapping's, FOLDER (its current version) or FOLDER/version.
+
+    think_places: the reader's.
+    """
 
     data: Dataset
     part: str
     bundle: Path | None
     mapping: Path | None
+    think_places: int = THINK_PLACES
 
     def names(self) -> list[str]:
         """The arms that can be made."""
@@ -56,8 +61,9 @@ class ServedArms:
         if name == THINK:
             moments = self._bundle.moments if self.bundle else moments_alone(self.data, self.part)
             return think_arm(moments, self.entries)
-        make = direct_think_arm if name == DIRECT_THINK else direct_popular_arm
-        return make(self._bundle, self.entries)
+        if name == DIRECT_THINK:
+            return direct_think_arm(self._bundle, self.entries, self.think_places)
+        return direct_popular_arm(self._bundle, self.entries)
 
     @cached_property
     def entries(self) -> FolderEntries:

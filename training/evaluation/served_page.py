@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from agents.think.folder_entries import FolderEntries
-from streams.think_merge import OWN_FIRST, THINK_PLACES, TRIGGERS_READ
+from streams.think_merge import OWN_FIRST, TRIGGERS_READ
 from training.datasets.dataset import Dataset
 from training.evaluation.first_hint import first_hint
 from training.evaluation.page_cells import NONE, interval_cell, percent_cell, table, words
@@ -23,13 +23,13 @@ LIFTS: Final = (
 )
 
 
-def served_details(data: Dataset, part: str, entries: FolderEntries) -> dict[str, Any]:
+def served_details(data: Dataset, part: str, entries: FolderEntries, think_places: int) -> dict[str, Any]:
     """What was served with, and how fresh the first hint is."""
     return {
         "mapping": entries.mapping,
         "triggers_read": TRIGGERS_READ,
         "own_first": OWN_FIRST,
-        "think_places": THINK_PLACES,
+        "think_places": think_places,
         "first_hint": first_hint(data, part, entries),
     }
 
@@ -40,7 +40,7 @@ def served_page(results: Mapping[str, Any], details: Mapping[str, Any]) -> Itera
     yield from (
         f"Direct: the bundle's list of K hints. Think: mapping `{served['mapping']}` by the latest",
         f"{served['triggers_read']} triggers. Both: as a reader merges them, {served['think_places']} of",
-        f"places {served['own_first'] + 1} to 10 is Think's; beside it, popular queries where Think would be.",
+        f"places {served['own_first'] + 1} to 10 is Think's; beside it, popular queries instead of Think.",
         "New hits are those on phrases the household buys for the first time, in the list as it is served.",
         "",
     )

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from agents.think.folder_entries import FolderEntries
 from streams.hint_answer import Tiers, opened, suggested
-from streams.think_merge import THINK_PLACES
 from training.datasets.dataset import Dataset
 from training.evaluation.bundle_arm import BundleArm
 from training.evaluation.cases import Cases, Recommender
@@ -34,9 +33,7 @@ def think_arm(moments: Moments, entries: FolderEntries) -> Recommender:
     return lambda cases, novel: moments.pages(cases, novel, tiers)
 
 
-def direct_think_arm(
-    bundle: BundleArm, entries: FolderEntries, think_places: int = THINK_PLACES
-) -> Recommender:
+def direct_think_arm(bundle: BundleArm, entries: FolderEntries, think_places: int) -> Recommender:
     """The bundle's list and Think's entries as a reader merges them."""
 
     def tiers(key: Key, moment: Moment) -> Tiers:
