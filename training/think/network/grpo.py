@@ -50,8 +50,8 @@ THINK_GRPO: Final = GrpoConfig(
     w_rouge=0.3,
     difficulty=(0.02, 0.95),
     learning_rate=1e-4,
-    batch=16,
-    steps=60,
+    batch=12,
+    steps=40,
 )
 
 

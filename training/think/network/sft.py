@@ -43,7 +43,7 @@ class ThinkSftConfig:
 
 
 SMALL: Final = ThinkSftConfig(
-    steps=60,
+    steps=120,
     batch=16,
     learning_rate=5e-3,
     shape=ThinkShape(width=32, heads=2, feed_forward=64, encoder_layers=1, decoder_layers=2),
@@ -61,6 +61,7 @@ def run_think_sft(
     work: a folder of `aigq think mine`. Raises DatasetError, TrainingError.
     """
     encoder, lexicon = data.encoder(), Lexicon(data.queries)
+    config = replace(config, shape=replace(config.shape, dim=encoder.dim))
     samples = mined_samples(work, lexicon, encoder, traced=config.traced)
     network = blank_network(data, training_counts(data), config.shape, config.seed)
     plan = Plan(

@@ -30,7 +30,7 @@ KeysValues = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class ThinkShape:
-    """Sizes of the network. dim: D of the text encoder."""
+    """Sizes of the network. dim: D of the text encoder; a training run takes it from its data set."""
 
     dim: int = 64
     width: int = 128
