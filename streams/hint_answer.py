@@ -33,12 +33,13 @@ class Candidate(NamedTuple):
 class Tiers:
     """Where a page's hints come from, each best first. own: the user's lists; rest: popular and pinned.
 
-    held: query in normal form to epoch ms, what the user just did.
+    held: query in normal form to epoch ms, what the user just did. think and rest are taken from as far as
+    the page needs them: most of what they could give never becomes a hint.
     """
 
     own: Sequence[Candidate] = ()
-    think: Sequence[Candidate] = ()
-    rest: Sequence[Candidate] = ()
+    think: Iterable[Candidate] = ()
+    rest: Iterable[Candidate] = ()
     held: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -110,8 +111,8 @@ def merge(
     """
     page = _Page(denied, tiers.held, now_ms)
     mine = {normalise_query(one.hint.query) for one in tiers.own}
-    think = [one for one in tiers.think if normalise_query(one.hint.query) not in mine]
-    own, other, rest = iter(tiers.own), iter(think), iter(tiers.rest)
+    other = (one for one in tiers.think if normalise_query(one.hint.query) not in mine)
+    own, rest = iter(tiers.own), iter(tiers.rest)
     for place in range(limit):
         order = (other, own, rest) if is_thinks(place, think_places) else (own, other, rest)
         if not any(page.takes_of(source) for source in order):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final
 
 from streams.errors import StoreRefusedError
@@ -116,8 +117,8 @@ class HintPlan:
     def _answer(self, ask: Ask, found: _Found, memory: Memory) -> HintAnswer:
         tiers = Tiers(
             own=tuple(personal(found.lists, found.think.mapping)),
-            think=tuple(opened(found.think)),
-            rest=(*suggested(found.popular, "popular"), *suggested(self._pinned, "pinned")),
+            think=opened(found.think),
+            rest=chain(suggested(found.popular, "popular"), suggested(self._pinned, "pinned")),
             held=_held(found),
         )
         chosen, denied = merge(tiers, memory.denied, ask.limit, ask.now_ms, think_places=self._think_places)

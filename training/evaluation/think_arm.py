@@ -28,7 +28,7 @@ def think_arm(moments: Moments, entries: FolderEntries) -> Recommender:
     """The mapping alone."""
 
     def tiers(_: Key, moment: Moment) -> Tiers:
-        return Tiers(think=tuple(opened(entries.of(moment.triggers))), held=moment.held)
+        return Tiers(think=opened(entries.of(moment.triggers)), held=moment.held)
 
     return lambda cases, novel: moments.pages(cases, novel, tiers)
 
@@ -38,7 +38,7 @@ def direct_think_arm(bundle: BundleArm, entries: FolderEntries, think_places: in
 
     def tiers(key: Key, moment: Moment) -> Tiers:
         own = bundle.tiers(key)
-        return Tiers(own.own, tuple(opened(entries.of(moment.triggers))), held=own.held)
+        return Tiers(own.own, opened(entries.of(moment.triggers)), held=own.held)
 
     def recommend(cases: Cases, novel: bool) -> list[list[str]]:
         return bundle.moments.pages(cases, novel, tiers, think_places)
