@@ -17,10 +17,10 @@ from torch import Tensor
 
 from training.network import HIDDEN
 from training.slots import only_top
-from training.think.network.grammar import TOKENS_MAX, Grammar, State
+from training.think.network.grammar import Grammar, State
 from training.think.network.inputs import Inputs
-from training.think.network.tokens import PAD
-from training.think.network.transformer import Cache, ThinkNetwork
+from training.think.network.tokens import BEGIN, PAD
+from training.think.network.transformer import ThinkNetwork
 
 Tokens = npt.NDArray[np.int64]
 
@@ -46,26 +46,21 @@ def decode(
     """`group` outputs for each history, one after another; all well-formed. Without `draws` the likeliest."""
     memory = network.read(inputs.to(network.device)).repeated(group)
     own = [grammar for grammar in grammars for _ in range(group)]
-    states, outputs = [State() for _ in own], [[] for _ in own]  # type: list[State], list[list[int]]
-    cache: Cache | None = None
-    last = torch.zeros((len(own), 0), dtype=torch.int64)
-    for _ in range(TOKENS_MAX):
-        allowed = torch.from_numpy(
-            np.stack([grammar.allowed(state) for grammar, state in zip(own, states, strict=True)])
-        )
-        if not bool(allowed.any()):
-            break
-        if last.shape[1]:
-            logits, cache = network.write(memory, last.to(network.device), cache)
-            chosen = _chosen(logits[:, -1].cpu(), allowed, draws)
-        else:
-            chosen = allowed.to(torch.int64).argmax(-1)  # BEGIN
-        open_ = allowed.any(-1)
-        last = torch.where(open_, chosen, torch.full_like(chosen, PAD)).unsqueeze(1)
-        for row, token in enumerate(last[:, 0].tolist()):
-            if open_[row]:
-                outputs[row].append(token)
-                states[row] = own[row].step(states[row], token)
+    outputs = [[BEGIN] for _ in own]
+    states = [grammar.step(State(), BEGIN) for grammar in own]
+    live, cache = list(range(len(own))), None
+    while live:
+        last = torch.tensor([[outputs[row][-1]] for row in live], device=network.device)
+        logits, cache = network.write(memory, last, cache)
+        allowed = torch.from_numpy(np.stack([own[row].allowed(states[row]) for row in live]))
+        chosen = _chosen(logits[:, -1].cpu(), allowed, draws)
+        for row, token in zip(live, chosen.tolist(), strict=True):
+            outputs[row].append(token)
+            states[row] = own[row].step(states[row], token)
+        going = [place for place, row in enumerate(live) if states[row].at != "done"]
+        if len(going) < len(live):  # what is done costs nothing more
+            places = torch.tensor(going, dtype=torch.int64, device=network.device)
+            memory, cache, live = memory.at(places), cache.at(places), [live[place] for place in going]
     return outputs
 
 

@@ -47,21 +47,23 @@ class ThinkShape:
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Of B histories. lines: (B, L, width). bias: (B, 1, 1, L), HIDDEN on empty places. looks: of each
-    decoder layer, keys and values of the lines. lifts: (B, L, V) of each line's text and each query."""
+    decoder layer, keys and values of the lines. lifts: (B, L, V) of each line's text and each query. rows:
+    (V, width) of the queries, the same for all."""
 
     lines: Tensor
     bias: Tensor
     looks: KeysValues
     lifts: Tensor
+    rows: Tensor
+
+    def at(self, places: Tensor) -> Memory:
+        """Of those histories."""
+        looks = [(keys[places], values[places]) for keys, values in self.looks]
+        return Memory(self.lines[places], self.bias[places], looks, self.lifts[places], self.rows)
 
     def repeated(self, times: int) -> Memory:
         """Each history so many times in a row."""
-        looks = [(keys.repeat_interleave(times, 0), values.repeat_interleave(times, 0))
-                 for keys, values in self.looks]  # fmt: skip
-        lines, bias, lifts = (
-            values.repeat_interleave(times, 0) for values in (self.lines, self.bias, self.lifts)
-        )
-        return Memory(lines, bias, looks, lifts)
+        return self.at(torch.arange(len(self.lines), device=self.lines.device).repeat_interleave(times))
 
 
 class Cache(NamedTuple):
@@ -69,6 +71,10 @@ class Cache(NamedTuple):
 
     layers: KeysValues
     named: Tensor
+
+    def at(self, places: Tensor) -> Cache:
+        """Of those outputs."""
+        return Cache([(keys[places], values[places]) for keys, values in self.layers], self.named[places])
 
 
 class ThinkNetwork(nn.Module):
@@ -128,7 +134,7 @@ class ThinkNetwork(nn.Module):
         looks = [layer.context(memory, count) for layer in layers_of(self.decoder)]
         known = (inputs.queries > 0).unsqueeze(-1)
         lifts = self.lifts[(inputs.queries - 1).clamp(min=0)].to(torch.float32) * known
-        return Memory(memory.reshape(count, LINES, width), bias, looks, lifts)
+        return Memory(memory.reshape(count, LINES, width), bias, looks, lifts, self.rows())
 
     def write(self, memory: Memory, tokens: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
         """Logits of what follows each token, (B, T, tokens), before the grammar; and the cache to go on from.
@@ -161,14 +167,14 @@ class ThinkNetwork(nn.Module):
         pointed = memory.lines.gather(1, line.unsqueeze(-1).expand(-1, -1, memory.lines.shape[-1]))
         is_query = (tokens >= FIRST_QUERY).unsqueeze(-1)
         is_line = ((tokens >= FIRST_LINE) & (tokens < FIRST_VALUE)).unsqueeze(-1)
-        seen = torch.where(is_query, self.rows()[query], torch.where(is_line, pointed, self.words[word]))
+        seen = torch.where(is_query, memory.rows[query], torch.where(is_line, pointed, self.words[word]))
         return seen + self.step[done : done + tokens.shape[1]]
 
     def _logits(self, memory: Memory, hidden: Tensor, named: Tensor) -> Tensor:
         scale = self.shape.width**-0.5
         words = hidden @ self.words.transpose(0, 1)
         lines = self.point(hidden) @ memory.lines.transpose(1, 2) * scale
-        queries = self.ask(hidden) @ self.rows().transpose(0, 1) * scale + self._counted(
+        queries = self.ask(hidden) @ memory.rows.transpose(0, 1) * scale + self._counted(
             memory, hidden, named
         )
         structure, values = words[..., :FIRST_LINE], words[..., FIRST_LINE:]
