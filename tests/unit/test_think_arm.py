@@ -189,8 +189,23 @@ def test_think_is_compared_with_the_bundle_and_with_the_popular_list() -> None:
     assert {("direct_think", "bundle"), ("think", "bundle"), ("direct_think", "direct_popular")} <= compared
 
 
+def test_the_command_shows_what_is_served_together_and_writes_it_on_the_page(
+    data: Dataset, tmp_path: Path
+) -> None:
+    root, page = mapping_folder(tmp_path, data), tmp_path / "page.md"
+    options = ["--data", str(data.folder), "--runs", str(tmp_path / "runs"), "--arms", "popular,think"]
+    served = ["--mapping", str(root / "v1"), "--draws", "20", "--page", str(page)]
+    done = CliRunner().invoke(app, ["evaluate", *options, *served])
+    assert done.exit_code == 0, done.output
+    assert "Served together, next basket" in done.output
+    assert "First hint after a behaviour" in done.output
+    text = page.read_text(encoding="utf-8")
+    assert "mapping `v1`" in text
+    assert text.count("| `think` |") > 2
+    assert "<!-- by hand: served -->" in text
+
+
 def test_the_command_names_a_mapping_that_is_not_there(data: Dataset, tmp_path: Path) -> None:
     options = ["--data", str(data.folder), "--runs", str(tmp_path), "--mapping", str(tmp_path / "none")]
     done = CliRunner().invoke(app, ["evaluate", *options, "--arms", "think"])
-    assert done.exit_code != 0
-    assert isinstance(done.exception, MappingError | SystemExit)
+    assert isinstance(done.exception, MappingError)
