@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -13,10 +14,20 @@ from streams.settings import Settings
 
 
 class HealthServer:
-    """Answers what `problems` finds: a mapping of part → what is wrong with it; empty means ready."""
+    """Answers what `problems` finds: a mapping of part → what is wrong with it; empty means ready.
 
-    def __init__(self, settings: Settings, metrics: Metrics, problems: Callable[[], dict[str, str]]) -> None:
-        self._settings, self._metrics, self._problems = settings, metrics, problems
+    facts: what else `/ready` says of a part, whether it is ready or not.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        problems: Callable[[], dict[str, str]],
+        facts: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self._settings, self._metrics = settings, metrics
+        self._problems, self._facts = problems, facts
         self._runner: web.AppRunner | None = None
         self.port = settings.web_port
 
@@ -49,7 +60,7 @@ class HealthServer:
 
     async def _ready(self, _request: web.Request) -> web.Response:
         problems = self._problems()
-        body = {"ready": not problems, "problems": problems}
+        body = {"ready": not problems, "problems": problems, **self._facts()}
         return web.json_response(body, status=503 if problems else 200)
 
     async def _expose(self, _request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
@@ -57,7 +58,7 @@ class Worker:
         self.settings, self.roles = settings, tuple(roles)
         self.metrics = Metrics()
         self.apps: list[NearlineApp] = []
-        self.health = HealthServer(settings, self.metrics, self.problems)
+        self.health = HealthServer(settings, self.metrics, self.problems, self.facts)
         self._hints: HintsAgent | None = None
         self._think: ThinkAgent | None = None
         self._feedback: FeedbackAgent | None = None
@@ -81,6 +82,10 @@ class Worker:
         if self._think is not None and self._think.problem:
             found["think"] = self._think.problem
         return found
+
+    def facts(self) -> dict[str, Any]:
+        """What else `/ready` tells: the mapping that is served, if this worker loads it."""
+        return {"mapping": self._think.facts()} if self._think is not None else {}
 
     def stop(self) -> None:
         """Ask the worker to stop; `run` returns when it has."""

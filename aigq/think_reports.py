@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agents.think.mapping import LoadOutcome, LoadReport
+from agents.think.old_versions import Leftovers
 from aigq.think_serving import ServedEntry, ServedQuery, ServedState
 from training.think.findings import Finding
 from training.think.version_diff import Changed, Coverage, VersionDiff
@@ -20,7 +22,8 @@ def render_findings(findings: Sequence[Finding], folder: str) -> RenderableType:
     problems = [one for one in findings if one.level == "problem"]
     verdict = Text("FAIL" if problems else "PASS", style="bold red" if problems else "bold green")
     warnings = len(findings) - len(problems)
-    verdict.append(f"  {folder}: {len(problems)} problems, {warnings} warnings", style="not bold default")
+    told = f"  {folder}: {_count(len(problems), 'problem')}, {_count(warnings, 'warning')}"
+    verdict.append(told, style="not bold default")
     if not findings:
         return verdict
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -33,6 +36,37 @@ def render_findings(findings: Sequence[Finding], folder: str) -> RenderableType:
     return Group(table, verdict)
 
 
+def render_load(done: LoadReport) -> RenderableType:
+    """What a load did, and what can be done next."""
+    version, triggers = done.version, f"{done.triggers:,} triggers"
+    before = f"A rollback finds {done.previous}." if done.previous else "There is none to roll back to."
+    removed = f" Deleted in Redis: {', '.join(done.removed)}." if done.removed else ""
+    told = {
+        LoadOutcome.LOADED: f"is served now: {triggers}. {before}{removed}",
+        LoadOutcome.UNCHANGED: f"was served already, whole: {triggers}. {before}",
+        LoadOutcome.BUSY: "was not loaded: another loader is at work. Look again with `aigq think show`.",
+        LoadOutcome.HELD: f"is served on: {triggers}. People decided against the one that current.json "
+        "names; `aigq think promote VERSION` is how to serve it all the same.",
+        LoadOutcome.STAGED: f"is in Redis as a whole, and not served: {triggers}.\n"
+        f"Now: aigq think canary {version} --share 0.1, or aigq think promote {version}",
+    }
+    return Text.assemble("Mapping ", (version, "bold"), f" {told[done.outcome]}")
+
+
+def render_leftovers(found: Leftovers, folder: str, *, deleted: bool) -> RenderableType:
+    """What goes and what stays, with the reason."""
+    did = "Deleted" if deleted else "Would delete"
+    rows = {
+        f"{did} in Redis": ", ".join(found.stored) or "nothing",
+        f"{did} in {folder}": ", ".join(found.folders) or "nothing",
+        "Kept": ", ".join(f"{name} ({why})" for name, why in found.kept.items()) or "nothing",
+    }
+    table = _facts(rows)
+    if deleted or not (found.stored or found.folders):
+        return table
+    return Group(table, Text("Nothing was deleted. Again with --yes to delete."))
+
+
 def render_diff(diff: VersionDiff) -> RenderableType:
     """Coverage side by side, counts, and what changed most."""
     coverage = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -41,10 +75,11 @@ def render_diff(diff: VersionDiff) -> RenderableType:
     for name in ("triggers", "entries", "queries", "categories", "popular"):
         coverage.add_row(name, *_side_by_side(name, diff.before, diff.after))
     counts = Text(
-        f"triggers: {diff.new_triggers} new, {diff.gone_triggers} gone, {diff.kept_triggers} in both, "
-        f"of these {diff.unchanged_triggers} unchanged; mean change {diff.mean_change:.3f}\n"
-        f"entries: {diff.new_entries} new, {diff.gone_entries} gone; "
-        f"queries: {diff.new_queries} new, {diff.gone_queries} gone"
+        f"triggers: {diff.new_triggers:,} new, {diff.gone_triggers:,} gone, {diff.kept_triggers:,} in both, "
+        f"of these {diff.unchanged_triggers:,} unchanged; mean change of those in both "
+        f"{diff.mean_change:.3f} (0: same lists, 1: nothing in common)\n"
+        f"entries: {diff.new_entries:,} new, {diff.gone_entries:,} gone; "
+        f"queries: {diff.new_queries:,} new, {diff.gone_queries:,} gone"
     )
     lists = [
         Text(f"{name}: {', '.join(values)}")
@@ -73,13 +108,7 @@ def render_pointer(state: ServedState) -> RenderableType:
     rows["in Redis"] = ", ".join(f"{name} ({how})" for name, how in state.stored.items())
     rows[f"in {state.folder}"] = ", ".join(state.folders)
     rows["current.json names"] = state.named
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        if value:
-            table.add_row(Text(name), Text(value))
-    return table
+    return _facts(rows)
 
 
 def render_entry(entry: ServedEntry) -> RenderableType:
@@ -114,6 +143,21 @@ def why(proof: dict[str, Any] | None) -> list[str]:
         f"approved by {proof['review']['by']}: {proof['review']['reason']}",
     ]
     return [*found, *([f"because: {proof['rationale']}"] if proof["rationale"] else [])]
+
+
+def _facts(rows: dict[str, str]) -> Table:
+    """Names and values; what is empty is left out."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        if value:
+            table.add_row(Text(name), Text(value))
+    return table
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _side_by_side(name: str, before: Coverage, after: Coverage) -> tuple[str, str, str]:

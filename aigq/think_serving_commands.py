@@ -19,6 +19,7 @@ from agents.think.mapping import LoadOptions, LoadReport, load_mapping, stage_ma
 from agents.think.old_versions import find_leftovers, remove_leftovers
 from agents.think.version_folder import has_version, read_manifest
 from aigq.console import out, print_json
+from aigq.think_reports import render_leftovers, render_load
 from streams.errors import SettingsError
 from streams.redis_client import connect_redis
 from streams.settings import Settings, load_settings
@@ -67,10 +68,7 @@ def load(
     if json:
         print_json(asdict(done))
         return
-    out.print(
-        f"Mapping [bold]{done.version}[/bold] {done.outcome}: {done.triggers} triggers; "
-        f"before it: {done.previous or 'none'}; removed: {', '.join(done.removed) or 'none'}."
-    )
+    out.print(render_load(done))
 
 
 def canary(
@@ -145,23 +143,23 @@ def gc(
     if json:
         print_json({"deleted": yes, **asdict(found)})
         return
-    did = "Deleted" if yes else "Would delete"
-    out.print(f"{did} in Redis: {', '.join(found.stored) or 'nothing'}.")
-    out.print(f"{did} in {escape(str(root))}: {', '.join(found.folders) or 'nothing'}.")
-    if not yes and (found.stored or found.folders):
-        out.print("Nothing was deleted. Again with --yes to delete.")
+    out.print(render_leftovers(found, str(root), deleted=yes))
 
 
 def _tell(change: Change, root: Path, json: bool) -> None:
     if json:
         print_json(asdict(change))
         return
+    was = "as before" if change.version == change.before else f"until now: {change.before or 'none'}"
     out.print(
-        f"Mapping [bold]{change.version}[/bold] is served (until now: {change.before or 'none'}); "
+        f"Mapping [bold]{change.version}[/bold] is served ({was}); "
         f"a rollback finds {change.previous or 'nothing'}."
     )
     if change.canary:
-        out.print(f"{change.share:.1%} of the users see [bold]{change.canary}[/bold].")
+        out.print(
+            f"{change.share:.1%} of the users see [bold]{change.canary}[/bold].\n"
+            "Now: aigq think show TRIGGER --user USER; in the end aigq think promote, or canary --stop"
+        )
     if change.version != change.before and not change.named:
         out.print(
             f"[yellow]{escape(str(root))}/current.json could not be set to {change.version}: a Redis that "

@@ -94,10 +94,12 @@ def build(
     if json:
         print_json({"root": str(root), **asdict(built)})
         return
+    place = escape(str(root))
     out.print(
-        f"Version [bold]{built.version}[/bold] in {escape(str(root))}: {built.triggers} triggers, "
-        f"{built.entries} entries, {built.queries} queries, {built.bytes / 1e6:.1f} MB, α {built.alpha}.\n"
-        f"Now: aigq think lint {escape(str(root))} --version {built.version}"
+        f"Version [bold]{built.version}[/bold] in {place}: {built.triggers:,} triggers, {built.entries:,} "
+        f"entries, {built.queries:,} queries, {built.bytes / 1e6:.1f} MB, α {built.alpha}.\n"
+        f"Now: aigq think lint {place} --version {built.version}\n"
+        f"then: aigq think promote {built.version} --root {place}, or canary in place of promote"
     )
 
 

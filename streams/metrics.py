@@ -48,6 +48,10 @@ class Metrics:
         self.outcomes = Counter("aigq_hint_outcomes", "Hint feedback", ["outcome", "joined"], registry=r)
         self.think_loads = Counter("aigq_think_loads", "Mapping loads", ["outcome"], registry=r)
         self.think_triggers = Gauge("aigq_think_triggers", "Triggers in the served mapping", registry=r)
+        self.think_versions = Gauge("aigq_think_versions", "Mapping versions in Redis", registry=r)
+        self.think_created_s = Gauge(
+            "aigq_think_created_seconds", "Unix time of the day the served mapping was built", registry=r
+        )
         self.users = Gauge("aigq_session_users", "Users with state in this worker", registry=r)
         self.state_bytes = Histogram(
             "aigq_session_state_bytes",

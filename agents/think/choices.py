@@ -65,7 +65,7 @@ def try_out(pointer: ThinkPointer | None, stored: Stored, share: float) -> Think
     if pointer is None:
         raise MappingError(
             f"No mapping is served yet, so {stored.version} cannot be tried beside one. {_UNCHANGED}",
-            action="Run `aigq think load` first.",
+            action="Serve one first: `aigq think load`, or `aigq think promote VERSION`.",
         )
     if pointer.version == stored.version:
         raise MappingError(

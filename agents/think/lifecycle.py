@@ -46,6 +46,9 @@ async def start_canary(
     client: redis.asyncio.Redis, folder: Path, version: str, share: float, options: LoadOptions
 ) -> Change:
     """Show `version` to a stable `share` of the users, 0 to 1. Raises MappingError, StoreError."""
+    with store_errors(_DOING):
+        before = await read_pointer(client)
+    try_out(before, Stored(version, "", 0), share)  # what makes no sense is refused before a long load
     stored = await _staged(client, folder, version, options)
     with store_errors(_DOING):
         before = await read_pointer(client)
