@@ -72,6 +72,13 @@ def test_answers_become_a_file_in_the_order_of_the_histories_and_are_asked_once(
     assert len(server.requests) == COUNT
 
 
+def test_progress_names_counts_tokens_and_money(server: ChatServer, work: Path) -> None:
+    done = CliRunner().invoke(app, options(server, work, "--price-in", "1000", "--price-out", "2000"))
+    assert "12/12 12 asked, 0 known, 0 failed, 24 points, 12 requests, 1440 tokens, 1.68 spent" in done.stderr
+    assert "money" in done.stdout
+    assert "1.68" in done.stdout
+
+
 def test_a_limit_leaves_the_rest_with_its_reason_and_the_next_run_takes_it(
     server: ChatServer, work: Path
 ) -> None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from streams.errors import SettingsError, TrainingError
 from training.think.language_model.cache import AnswerCache, Completion
-from training.think.language_model.endpoint import Endpoint, checked_url, read_extra, read_key
+from training.think.language_model.endpoint import Endpoint, checked_url, read_extra, read_key, without_key
 from training.think.language_model.retry import TryAgainError, retry_after_s, wait_s
 from training.think.language_model.spending import LimitReachedError, Limits, Spending
 
@@ -163,3 +163,9 @@ def test_further_fields_change_the_request_and_none_leaves_a_field_out() -> None
 def test_a_maker_is_fit_for_a_file_name() -> None:
     assert Endpoint("http://x", "Qwen/Qwen3-32B").maker == "llm-qwen-qwen3-32b"
     assert Endpoint("http://x", "../../etc").maker == "llm-etc"
+
+
+def test_a_placeholder_for_a_key_changes_no_answer() -> None:
+    assert without_key("my key is secret-key-1", SecretStr("secret-key-1")) == "my key is ***"
+    assert without_key("salsa", SecretStr("a")) == "salsa"
+    assert without_key("salsa", SecretStr("")) == "salsa"

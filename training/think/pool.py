@@ -22,7 +22,7 @@ from typing import Final
 
 from streams.query_text import normalise_query
 from training.datasets.complete_journey import HABIT_HALF_LIFE_MS
-from training.think.association import Association
+from training.think.pair_log import PairLog
 from training.think.points import History, HistoryLine, InterestPoint, Proposal, Reasoned, TriggerKind
 
 PRIOR: Final = 2.0
@@ -64,14 +64,14 @@ def pool(
     return [proposal for key in sorted(pools) for proposal in _proposals(pools[key], maker)]
 
 
-def with_evidence(proposals: Iterable[Proposal], association: Association) -> list[Proposal]:
+def with_evidence(proposals: Iterable[Proposal], log: PairLog) -> list[Proposal]:
     """The proposals with what the log says of each, and the query's category; same order."""
     return [
         proposal.model_copy(
             update={
-                "evidence": association.evidence(proposal.trigger, proposal.query),
-                "category": association.category(proposal.query) or proposal.category,
-                "kind": association.kind(proposal.trigger) or proposal.kind,
+                "evidence": log.evidence(proposal.trigger, proposal.query),
+                "category": log.category(proposal.query) or proposal.category,
+                "kind": log.kind(proposal.trigger) or proposal.kind,
             }
         )
         for proposal in proposals

@@ -16,10 +16,10 @@ from typing import Final
 
 from streams.errors import DatasetError
 from training.datasets.dataset import Dataset
-from training.think.association import associations
 from training.think.mine import HISTORIES
 from training.think.points import History, Proposal, Reasoned, read_lines, write_lines
 from training.think.pool import pool, with_evidence
+from training.think.review_grounds import counted
 
 REASONED: Final = "reasoned-{maker}.jsonl"
 UNANSWERED: Final = "unanswered-{maker}.jsonl"
@@ -71,9 +71,7 @@ def write_proposals(
     work: Path, maker: str, histories: Sequence[History], reasoned: Sequence[Reasoned], data: Dataset
 ) -> list[Proposal]:
     """Pool the points per trigger, count each pair in the training span, write and return the proposals."""
-    association = associations(
-        data.purchases, data.split.train.end_ms, behaviours=data.behaviours, encoder=data.encoder()
-    )
-    proposals = with_evidence(pool(histories, reasoned, maker), association)
+    log = counted(data, 0, data.split.train.end_ms)
+    proposals = with_evidence(pool(histories, reasoned, maker), log)
     write_lines(work / PROPOSALS.format(maker=maker), proposals)
     return proposals

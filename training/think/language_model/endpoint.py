@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from streams.errors import SettingsError
 
 HIDDEN: Final = "***"
+SECRET_CHARACTERS: Final = 8  # a shorter key is a placeholder ("none", "x") and may stand in any answer
 NO_KEY: Final = SecretStr("")
 _NAME: Final = re.compile(r"[^a-z0-9.]+")
 
@@ -112,4 +113,4 @@ def read_extra(text: str | None) -> dict[str, Any]:
 def without_key(text: str, key: SecretStr) -> str:
     """A server may send back what it was sent; the key goes no further."""
     secret = key.get_secret_value()
-    return text.replace(secret, HIDDEN) if secret else text
+    return text.replace(secret, HIDDEN) if len(secret) >= SECRET_CHARACTERS else text
