@@ -16,7 +16,9 @@ from agents.hints import filters
 from agents.offline_replay import OfflineResult
 from agents.session.refresh import REASON_CODES
 from agents.session.step import Outcome
+from agents.think.lifecycle import Change
 from agents.think.mapping import LoadOutcome, LoadReport
+from agents.think.old_versions import Leftovers
 from agents.worker import ALL_ROLES
 from aigq.demo_run import DemoRun
 from streams import errors
@@ -32,6 +34,8 @@ from streams.settings import PREFIX, TEST_NAMES, Settings
 from streams.topics import topic_configs
 from tests.docs.command_tree import leaves
 from tests.docs.pages import ROOT, first_names, rows, section, text_of, ticked
+from training.think.build_version import Built
+from training.think.version_diff import VersionDiff
 
 PAGE = text_of("docs/operations.md")
 
@@ -159,6 +163,10 @@ def test_commands_with_json_and_their_fields() -> None:
     assert shown["aigq replay"] == offline | set(ReplaySummary(0, 0, 0, 0, False, 0.0).as_dict())
     assert shown["aigq events validate"] == set(LogReport().as_dict())
     assert shown["aigq think load"] == {field.name for field in fields(LoadReport)}
+    assert shown["aigq think canary"] == {field.name for field in fields(Change)}
+    assert shown["aigq think gc"] == {"deleted", *(field.name for field in fields(Leftovers))}
+    assert shown["aigq think diff"] >= {field.name for field in fields(VersionDiff)}
+    assert shown["aigq think build"] == {"root", *(field.name for field in fields(Built))}
     assert shown["aigq demo"] == set(re.findall(r'"(\w+)":', inspect.getsource(DemoRun._summary)))
 
 

@@ -10,10 +10,14 @@ import pytest
 import redis
 import redis.asyncio
 
-from agents.think.mapping import LoadOutcome, load_mapping
+from agents.think.lifecycle import promote_version, roll_back_version, start_canary, stop_canary
+from agents.think.mapping import LoadOptions, LoadOutcome, load_mapping
+from agents.think.old_versions import find_leftovers, remove_leftovers
 from aigq.findings import _redis as look_at_redis
+from aigq.think_serving import served_entry, served_state
 from streams.hint_store import HintReader
 from streams.hint_writer import HintWriter, PublishOutcome
+from streams.redis_keys import think_key
 from streams.settings import Settings
 from tests.docs.pages import rows, section, text_of, ticked
 from tests.mapping_folders import write_version
@@ -70,6 +74,46 @@ def test_a_loader_loads_swaps_and_removes_with_a_loaders_rights(
         return outcomes
 
     assert asyncio.run(load()) == [*[LoadOutcome.LOADED] * 3, LoadOutcome.UNCHANGED]
+
+
+def test_people_decide_delete_and_look_with_a_loaders_rights(url_of: dict[str, str], tmp_path: Path) -> None:
+    url = url_of["loader"]
+    write_version(tmp_path, {"milk": ["bread"]}, version="v2")
+    write_version(tmp_path, {"milk": ["oats"]}, version="v1")
+
+    async def decide() -> list[str]:
+        async with redis.asyncio.Redis.from_url(url) as client:
+            await load_mapping(client, tmp_path)
+            await start_canary(client, tmp_path, "v2", 0.5, LoadOptions())
+            await stop_canary(client)
+            changes = [
+                await promote_version(client, tmp_path, "v2", LoadOptions()),
+                await roll_back_version(client, tmp_path),
+            ]
+            found = await find_leftovers(client, tmp_path, keep=9)
+            assert (await remove_leftovers(client, tmp_path, found)).stored == ("v2",)
+            await client.delete(think_key("v1", "milk"))  # what Redis lost is filled in
+            assert (await load_mapping(client, tmp_path)).outcome is LoadOutcome.LOADED
+        return [change.version for change in changes]
+
+    assert asyncio.run(decide()) == ["v2", "v1"]
+    settings = Settings(redis_url=url, think_dir=tmp_path)
+    assert served_state(settings).stored == {"v1": "whole"}
+    assert served_entry(settings, "milk").queries[0].query == "oats"
+
+
+def test_a_loader_of_an_earlier_release_loads_without_the_right_to_look_at_memory(
+    url_of: dict[str, str], redis_url: str, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(redis_url) as admin:
+        admin.execute_command("ACL", "SETUSER", "docs-loader", "-info")
+    write_version(tmp_path, {"milk": ["bread"]})
+
+    async def load() -> LoadOutcome:
+        async with redis.asyncio.Redis.from_url(url_of["loader"]) as client:
+            return (await load_mapping(client, tmp_path)).outcome
+
+    assert asyncio.run(load()) is LoadOutcome.LOADED
 
 
 def test_the_doctor_looks_with_a_doctors_rights(url_of: dict[str, str]) -> None:
