@@ -89,7 +89,8 @@ def run_think_grpo(
     Raises DatasetError, TrainingError.
     """
     same_words(start, data)
-    samples = mined_samples(work, start.words, data.encoder(), traced=start.traced)
+    most = config.steps * config.batch  # each history once at the most
+    samples = mined_samples(work, start.words, data.encoder(), traced=start.traced, most=most)
     network = start.network()
     plan = Plan(
         steps=config.steps,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def samples_of(
     traced: bool,
 ) -> ThinkSamples:
     """Histories with the reference of the same name. Raises DatasetError when there is none to learn."""
-    answers = {answer.history: answer for answer in reference}
+    answers = _answers({history.name for history in histories}, reference)
     kept, grammars, outputs, left_out = [], [], [], []
     for history in histories:
         answer, grammar = answers.get(history.name), Grammar.of(history, lexicon, traced=traced)
@@ -82,7 +83,23 @@ def samples_of(
     return ThinkSamples(tuple(kept), inputs, tuple(grammars), tuple(outputs), tuple(left_out))
 
 
-def mined_samples(work: Path, lexicon: Lexicon, encoder: TextEncoder, *, traced: bool) -> ThinkSamples:
-    """From a folder of `aigq think mine`. Raises DatasetError."""
-    histories = list(read_lines(work / HISTORIES, History))
+def mined_samples(
+    work: Path, lexicon: Lexicon, encoder: TextEncoder, *, traced: bool, most: int | None = None
+) -> ThinkSamples:
+    """From a folder of `aigq think mine`; at `most` so many histories, the first, which are drawn at random.
+
+    Raises DatasetError.
+    """
+    histories = list(islice(read_lines(work / HISTORIES, History), most))
     return samples_of(histories, read_lines(work / REFERENCE, Reasoned), lexicon, encoder, traced=traced)
+
+
+def _answers(wanted: set[str], reference: Iterable[Reasoned]) -> dict[str, Reasoned]:
+    """By history; read no further than needed."""
+    found: dict[str, Reasoned] = {}
+    for answer in reference:
+        if answer.history in wanted:
+            found[answer.history] = answer
+        if len(found) == len(wanted):
+            break
+    return found
