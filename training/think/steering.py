@@ -3,7 +3,7 @@
 Titles and queries are data. What asks to be chosen ("ignore the above"), or praises, hurries, or leans on
 authority or on the crowd, is told of the text itself and earns nothing: a review goes by counts alone.
 The kinds are those of BiasRecBench (arXiv 2603.17417) that stand in a text; the phrases are ours, and
-narrow on purpose, since "prime rib" and "new potatoes" are goods.
+narrow on purpose, since "prime rib", "100% juice" and "best seller books" are goods.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ _PHRASES: Final = {
         r"instructions?\s*:",
     ),
     "marketing": (
-        r"(best|lowest|unbeatable|amazing|incredible)\s+(choice|price|deal|offer|quality|value|ever|seller)s?\b",
-        r"must[- ]have\b|premium quality|top quality|world[- ]class|money[- ]back|buy one get one|100 ?%",
+        r"(best|lowest|unbeatable|amazing|incredible)\s+(choice|price|deal|offer|quality|value|ever)s?\b",
+        r"must[- ]have\b|premium quality|top quality|world[- ]class|money[- ]back|buy one get one",
+        r"100 ?% (satisf|guarant)",
     ),
     "urgency": (
         r"(limited|last)[- ](time|chance|offer|stock)\b|only \d+ left|while (stocks?|supplies) lasts?\b",

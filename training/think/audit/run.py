@@ -13,12 +13,12 @@ from typing import Final
 
 from training.datasets.dataset import Dataset
 from training.progress import progress
-from training.think.association import associations
+from training.think.association import Association, associations
 from training.think.audit.defences import defences
 from training.think.audit.judges import AssociationJudge, CountedTitlesJudge, Judge, ReadFirst, ReviewJudge
 from training.think.audit.list_shifts import Shift, list_shifts
 from training.think.audit.measure import Row, audit, steps_of
-from training.think.audit.pools import Pool, pools
+from training.think.audit.pools import Pool, PoolRule, pools
 from training.think.audit.reasoner_judge import ReasonerJudge
 from training.think.occasions import DAY_MS
 from training.think.points import Reasoner
@@ -31,7 +31,8 @@ BUILT_IN_READS: Final = "names"
 @dataclass(frozen=True, slots=True)
 class AuditPlan:
     """What is asked for beside the built-in; None: not. generator: a training run of Direct. network: of the
-    Think network. reasoners: any others, e.g. a language model. defences: Direct and ranker behind them."""
+    Think network. reasoners: any others, e.g. a language model. defences: Direct and ranker behind them.
+    rule: of the pools."""
 
     cases: int = 200
     seed: int = 0
@@ -41,6 +42,7 @@ class AuditPlan:
     network: Path | None = None
     reasoners: Sequence[Reasoner] = ()
     defences: bool = False
+    rule: PoolRule = PoolRule()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Audited:
 
 def run_audit(data: Dataset, plan: AuditPlan) -> Audited:
     """The same for the same plan, data and files. Raises DatasetError, BundleError, TrainingError."""
-    asked = pools(data, plan.cases, plan.seed)
+    asked = pools(data, plan.cases, plan.seed, plan.rule)
     embedded = by_embedding(plan)
     judges = [*built_in(data), *embedded, *reasoning(data, plan)]
     if plan.defences:
@@ -80,12 +82,18 @@ def built_in(data: Dataset) -> list[Judge]:
     read = defences(data.queries)[BUILT_IN_READS]
     by_counts = replace(counted, rule=replace(counted.rule, similarity=0.0))
     return [
-        ReadFirst(AssociationJudge(counted), BUILT_IN_READS, read, apart=True),
+        built_in_reasoner(counted, data),
         ReadFirst(ReviewJudge(earlier, grounds), BUILT_IN_READS, read, apart=True, titles_only=True),
         AssociationJudge(counted),
         CountedTitlesJudge(counted, read),
         CountedTitlesJudge(by_counts, read, "counts alone"),
     ]
+
+
+def built_in_reasoner(association: Association, data: Dataset) -> Judge:
+    """Counts, asked with the known names that stand in the texts."""
+    read = defences(data.queries)[BUILT_IN_READS]
+    return ReadFirst(AssociationJudge(association), BUILT_IN_READS, read, apart=True)
 
 
 def by_embedding(plan: AuditPlan) -> list[Judge]:
