@@ -12,7 +12,8 @@ greatest of its trigger:
     click       the CTR ranker's mean p̂ for the query after the trigger
 
 The paper says "normalised business signals such as page views and predicted CTR" and leaves formulas, α
-and list caps open; these are ours. Both parts are 0 to 1, and 1 for the best of a trigger.
+and list caps open; these are ours. Both parts are 0 to 1; S_rel is 1 for the best of a trigger, S_eff for
+one that is best in each signal.
 """
 
 from __future__ import annotations
