@@ -56,6 +56,18 @@ def test_what_others_set_aside_is_waited_for_and_then_known() -> None:
     assert spending.requests == 2
 
 
+@pytest.mark.parametrize("aside", [(150, 0), (0, 150)])
+def test_what_others_set_aside_is_not_given_out_twice(aside: tuple[int, int]) -> None:
+    spending = Spending(Limits(tokens=250))
+    spending.begin(*aside)
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(spending.begin, *aside)
+        spending.end(aside, aside)
+        with pytest.raises(LimitReachedError, match="tokens"):
+            second.result(timeout=10)
+    assert spending.requests == 1
+
+
 def test_a_limit_of_money_needs_prices() -> None:
     with pytest.raises(SettingsError, match="prices"):
         Limits(money=1.0)
