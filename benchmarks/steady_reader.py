@@ -5,6 +5,7 @@ Open loop: a request's time counts from when it was due, so waiting in line coun
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import random
@@ -78,8 +79,8 @@ class SteadyReader:
         self.pid = self._process.pid or 0
 
     def stop(self) -> list[Reading]:
-        """All that it met."""
-        self._ours.send("stop")
+        """All that it met until now; what was due and is not answered yet is waited for."""
+        self._ours.send(time.monotonic())
         readings: list[Reading] = self._ours.recv()
         self._process.join()
         return readings
@@ -112,8 +113,10 @@ def _read_until_told(parent: Connection, url: str, rate: float, asked: int) -> N
 
 def _readings(reader: HintReader, parent: Connection, rate: float, asked: int) -> Iterator[Reading]:
     chance = random.Random(1)  # noqa: S311 - load, no secret
-    due_s = time.monotonic()
-    while not parent.poll():
+    due_s, until_s = time.monotonic(), math.inf
+    while due_s < until_s:
+        if parent.poll():
+            until_s = parent.recv()
         due_s += 1 / rate
         time.sleep(max(0.0, due_s - time.monotonic()))
         fault = _ask(reader, chance.randrange(USERS), chance.randrange(asked))
