@@ -40,7 +40,7 @@ def recount(
     (`behaviours`), what stands before `until_ms` counts.
     """
     bought = purchases.filter(pl.col("time_ms") < until_ms, pl.col("phrase") != "")
-    sold = bought.filter(_normal("phrase") == normalise_query(query)).select(_KEY).unique()
+    sold = bought.filter(pl.col("phrase").is_in(_texts(bought["phrase"], query))).select(_KEY).unique()
     held = pl.concat([_bought(trigger, query, bought), _searched(trigger, behaviours, until_ms)]).unique()
     both = held.join(sold, on=_KEY).sort("time_ms", "basket_id", descending=[True, False])
     after = held.join(sold, on="household_id", suffix="_then").filter(
@@ -48,9 +48,10 @@ def recount(
         pl.col("time_ms_then") <= pl.col("time_ms") + days * _DAY_MS,
     )
     baskets, trigger_baskets, query_baskets = both.height, held.height, sold.height
-    all_baskets = bought.select(_KEY).n_unique()
+    all_baskets = bought["basket_id"].n_unique()
     ages_ms = [until_ms - time_ms for time_ms in both["time_ms"].to_list()]
-    start_ms = min([*bought["time_ms"].to_list(), *_search_times(behaviours, until_ms)], default=until_ms)
+    starts_ms = [bought["time_ms"].min(), _searches(behaviours, until_ms)["time_ms"].min()]
+    start_ms = min((int(start) for start in starts_ms if isinstance(start, int)), default=until_ms)
     share = baskets / trigger_baskets if trigger_baskets else 0.0
     return Evidence(
         until_ms=until_ms,
@@ -71,29 +72,25 @@ def recount(
     )
 
 
-def _normal(column: str) -> pl.Expr:
-    """The column in normal form; each text of it is looked at once."""
-    return pl.col(column).str.slice(0, TEXT_MAX).map_batches(_normal_forms, pl.String)
-
-
-def _normal_forms(texts: pl.Series) -> pl.Series:
-    forms = {text: normalise_query(text) for text in texts.unique().to_list()}
-    return texts.replace_strict(list(forms), list(forms.values()), return_dtype=pl.String)
+def _texts(column: pl.Series, text: str) -> list[str]:
+    """What of the column has the normal form of `text`."""
+    own = normalise_query(text)
+    return [one for one in column.unique().to_list() if normalise_query(one[:TEXT_MAX]) == own]
 
 
 def _bought(trigger: str, query: str, bought: pl.DataFrame) -> pl.DataFrame:
     """Baskets with a purchase whose phrase or category is the trigger and that is not the query's own."""
-    own = normalise_query(trigger)
+    own, within = (_texts(bought[column], trigger) for column in ("phrase", "category_phrase"))
     return bought.filter(
-        (_normal("phrase") == own) | (_normal("category_phrase") == own),
-        _normal("phrase") != normalise_query(query),
+        pl.col("phrase").is_in(own) | pl.col("category_phrase").is_in(within),
+        ~pl.col("phrase").is_in(_texts(bought["phrase"], query)),
     ).select(_KEY)
 
 
 def _searched(trigger: str, behaviours: pl.DataFrame | None, until_ms: int) -> pl.DataFrame:
     """Baskets that the trigger was searched for, and moments in which it was searched without one."""
     searches = _searches(behaviours, until_ms)
-    is_trigger = _normal("text") == normalise_query(trigger)
+    is_trigger = pl.col("text").is_in(_texts(searches["text"], trigger))
     return searches.filter(is_trigger).select("household_id", "time_ms", pl.col("basket_id").fill_null(-1))
 
 
@@ -106,10 +103,6 @@ def _searches(behaviours: pl.DataFrame | None, until_ms: int) -> pl.DataFrame:
         pl.col("time_ms") < until_ms,
         pl.col("text") != "",
     ).select(list(_SEARCHES))
-
-
-def _search_times(behaviours: pl.DataFrame | None, until_ms: int) -> list[int]:
-    return _searches(behaviours, until_ms)["time_ms"].to_list()
 
 
 def _later(held: pl.DataFrame, sold: pl.DataFrame) -> int:
