@@ -9,7 +9,7 @@ export ORT_DISABLE_TELEMETRY = 1
 export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check reproduce bundle lock clean
+.PHONY: help demo test check reproduce bundle think lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ bundle: $(VENV)/dev.stamp ## the demo's bundle from the runs of `make reproduce`
 	$(BIN)/aigq export $(RUNS)/il_grpo --ranker $(RUNS)/ranker --out exported_models/complete-journey
 	$(BIN)/aigq evaluate --data $(DATA) --runs $(RUNS) --bundle exported_models/complete-journey \
 	    --record --out docs/results.json --page docs/results.md
+
+think: $(VENV)/dev.stamp ## the mapping that ships, from the runs of `make reproduce`: mined, reviewed, built
+	$(BIN)/aigq think mine --data $(DATA) --ranker $(RUNS)/ranker --out think/work
+	$(BIN)/aigq think review think/work --data $(DATA) --auto
+	$(BIN)/aigq think build think/work --data $(DATA) --out exported_models/think-complete-journey --current
+	$(BIN)/aigq think lint exported_models/think-complete-journey
 
 lock: $(VENV)/dev.stamp ## write constraints.txt from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
