@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
 
 from agents.think.entries import Pace
-from agents.think.mapping import LoadOptions, LoadOutcome, load_mapping
+from agents.think.mapping import LoadOptions, LoadOutcome
 from streams.embedded.servers import EmbeddedRedis
-from streams.errors import MappingError, StoreRefusedError, StoreUnavailableError
-from streams.hint_store import HintReader
+from streams.errors import MappingError, StoreUnavailableError
 from streams.redis_keys import (
     THINK_LOCK,
     THINK_VERSIONS,
@@ -26,30 +23,28 @@ from streams.redis_keys import (
     think_popular_key,
     think_progress_key,
 )
-from streams.think_entry import ThinkEntry
 from tests.redis_databases import empty_database
 from tests.shop import wait_until
+from tests.think_cuts import (
+    LINES,
+    NEW,
+    OLD,
+    assert_whole,
+    cut_in_the_middle,
+    name,
+    serve_v1,
+    two_versions,
+)
 from tests.think_life import (
-    FAST,
     SLOW,
     TRIGGERS,
     aigq,
-    entries_of,
     keys_of,
     load,
     loader_process,
-    mapping_of,
-    pointer_of,
     shown,
-    until_written,
-    with_client,
-    write_named,
     written,
 )
-
-LINES = 1_200
-OLD = ("v1 Trigger 7", "v1 beer")
-NEW = ("v2 Trigger 7", "v2 beer")
 
 
 @pytest.fixture
@@ -73,40 +68,7 @@ def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder with v1, and v2, which is larger and which current.json names."""
-    folder = tmp_path / "think"
-    write_named(folder, "v1")
-    write_named(folder, "v2", triggers=LINES)
-    return folder
-
-
-def serve_v1(url: str, root: Path) -> None:
-    """v1 is served as followed, not by a decision: v2 comes next."""
-    name(root, "v1")
-    assert load(url, root).outcome is LoadOutcome.LOADED
-    name(root, "v2")
-
-
-def name(root: Path, version: str) -> None:
-    (root / "current.json").write_text(f'{{"version":"{version}"}}')
-
-
-def cut_in_the_middle(
-    url: str,
-    root: Path,
-    cut: Callable[[], object],
-    error: type[BaseException],
-    options: LoadOptions = SLOW,
-) -> None:
-    """Run a slow load of v2 until it has written a part; then `cut`, and see it end with the error."""
-
-    async def run(client: redis.asyncio.Redis) -> None:
-        task = asyncio.create_task(load_mapping(client, root, options))
-        await until_written(client, "v2", 300)
-        cut()
-        with pytest.raises(error):
-            await task
-
-    with_client(url, run)
+    return two_versions(tmp_path / "think")
 
 
 def first_line_of_next_load(url: str, root: Path) -> int:
@@ -116,15 +78,6 @@ def first_line_of_next_load(url: str, root: Path) -> int:
     wait_until(lambda: load(url, root, options).outcome is LoadOutcome.LOADED, "the dead one's lock to end")
     assert steps[-1] == LINES
     return steps[0]
-
-
-def assert_whole(client: redis.Redis, version: str, triggers: int = LINES) -> None:
-    """Every entry is that version's own, and nothing else is there."""
-    for trigger, queries in mapping_of(version, triggers).items():
-        entry = ThinkEntry.model_validate_json(client.get(think_key(version, trigger)))
-        assert [one.query for one in entry.queries] == queries
-    assert entries_of(client, version) == client.scard(think_index_key(version)) == triggers
-    assert not client.exists(think_progress_key(version))
 
 
 def test_a_loader_that_is_killed_is_followed_by_one_that_goes_on(
@@ -258,57 +211,3 @@ def test_a_mark_that_says_nothing_is_a_load_from_the_beginning(
     client.set(think_progress_key("v2"), mark.format(digest=digest))
     assert load(url, root).outcome is LoadOutcome.LOADED
     assert_whole(client, "v2")
-
-
-def fill(server: EmbeddedRedis, room_bytes: int) -> redis.Redis:
-    client: redis.Redis = redis.Redis.from_url(server.url)
-    memory: dict[str, Any] = client.info("memory")
-    client.config_set("maxmemory-policy", "noeviction")
-    client.config_set("maxmemory", memory["used_memory"] + room_bytes)
-    return client
-
-
-def test_a_mapping_without_room_is_not_begun(own_redis: EmbeddedRedis, root: Path) -> None:
-    serve_v1(own_redis.url, root)
-    with fill(own_redis, 100_000) as client:
-        with pytest.raises(StoreRefusedError, match=r"needs about 0\.2 MB of Redis, .* left of") as caught:
-            load(own_redis.url, root)
-        assert "maxmemory" in caught.value.action
-        assert client.hkeys(THINK_VERSIONS) == [b"v1"]
-        client.config_set("maxmemory", 0)
-        assert load(own_redis.url, root).outcome is LoadOutcome.LOADED
-
-
-def test_a_load_that_fills_redis_takes_back_what_it_wrote(own_redis: EmbeddedRedis, root: Path) -> None:
-    """Others fill it while it is loaded: their writes are refused, too, until the load gives up its place."""
-    serve_v1(own_redis.url, root)
-    clients: list[redis.Redis] = []
-    cut_in_the_middle(
-        own_redis.url, root, lambda: clients.append(fill(own_redis, 120_000)), StoreRefusedError
-    )
-    with clients[0] as client:
-        assert client.hkeys(THINK_VERSIONS) == [b"v1"]
-        assert keys_of(client, "v2") == 0
-        assert shown(own_redis.url) == OLD
-        assert client.set("a shopper's list", "x" * 5_000)  # there is room again
-        client.config_set("maxmemory", 0)
-        assert load(own_redis.url, root, FAST).outcome is LoadOutcome.LOADED
-        assert_whole(client, "v2")
-
-
-def test_a_reader_beside_all_this_sees_the_old_version_or_the_new_one(
-    own_redis: EmbeddedRedis, root: Path
-) -> None:
-    serve_v1(own_redis.url, root)
-    with HintReader.from_url(own_redis.url, timeout_s=5.0) as reader, fill(own_redis, 0) as client:
-        seen = set()
-
-        def look(*_: object) -> None:
-            seen.add(reader.get("nobody", trigger="trigger 7").queries)
-
-        client.config_set("maxmemory", 0)
-        load(own_redis.url, root, LoadOptions(Pace(batch=100, rest=0.0), report=look))
-        assert seen == {OLD}
-        look()
-        assert seen == {OLD, NEW}
-        assert pointer_of(client).previous == "v1"
