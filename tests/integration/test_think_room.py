@@ -81,7 +81,7 @@ def test_a_reader_beside_a_load_sees_the_old_version_or_the_new_one(
         def look(*_: object) -> None:
             seen.add(reader.get("nobody", trigger="trigger 7").queries)
 
-        load(url, root, LoadOptions(Pace(batch=100, rest=0.0), report=look))
+        load(own_redis.url, root, LoadOptions(Pace(batch=100, rest=0.0), report=look))
         assert seen == {OLD}
         look()
         assert seen == {OLD, NEW}
