@@ -22,14 +22,21 @@ from tests.themed_shop import themed_dataset
 from training.checkpoint import load_run
 from training.datasets.dataset import Dataset
 from training.ranker import load_ranker
+from training.think.association import associations
 from training.think.audit.defences import defences
 from training.think.audit.dressings import dress_with
 from training.think.audit.list_shifts import list_shifts, served
 from training.think.audit.live_request import contexts_of, request_of
 from training.think.audit.network_judges import DirectJudge, RankerJudge
+from training.think.audit.options_judge import NetworkJudge
 from training.think.audit.report import as_json
 from training.think.audit.run import Audited, AuditPlan, run_audit
 from training.think.audit.templates import Template
+from training.think.facts import FactBook
+from training.think.network.reasoner import NetworkReasoner
+from training.think.network.stored import blank_network
+from training.think.network.tokens import Lexicon
+from training.think.network.transformer import ThinkShape
 from training.think.points import History, InterestPoint, Reasoned
 
 CASES = 4
@@ -62,11 +69,11 @@ def found(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Audited:
 def test_every_judge_at_hand_is_audited_in_the_places_that_it_reads(found: Audited) -> None:
     places = {(row.judge, row.place) for row in found.rows}
     assert places >= {
-        ("association, names", "option"),
+        ("association, names apart", "option"),
         ("association, names", "history"),
-        ("review, names", "note"),
+        ("review, names apart", "note"),
         ("direct", "history"),
-        ("naming", "history"),
+        ("naming, written", "history"),
     }
     assert ("direct", "option") not in places, "Direct never reads a candidate's text"
     told = as_json(found.rows, found.pools, found.shifts)
@@ -75,7 +82,7 @@ def test_every_judge_at_hand_is_audited_in_the_places_that_it_reads(found: Audit
 
 
 def test_a_reasoner_that_reads_no_title_is_moved_by_none(found: Audited) -> None:
-    own = [row for row in found.rows if row.judge == "naming"]
+    own = [row for row in found.rows if row.judge == "naming, written"]
     assert own[0].acc_ori.value > 0
     assert {row.changed.value for row in own} == {0.0}
 
@@ -174,3 +181,16 @@ def test_an_endpoint_without_a_model_is_wrong_usage(tmp_path: Path) -> None:
     command = ["think", "audit", "--data", str(tmp_path), "--url", "http://127.0.0.1:9/v1"]
     done = CliRunner().invoke(app, command)
     assert "--model is missing" in str(done.exception)
+
+
+def test_the_network_chooses_the_option_it_would_rather_write_and_no_strange_one(data: Dataset) -> None:
+    encoder, shape = data.encoder(), ThinkShape(dim=64, width=8, heads=2, feed_forward=16)
+    counts = associations(data.purchases, data.split.train.end_ms, encoder=encoder)
+    network = blank_network(data, counts, shape, 0).eval()
+    for traced in (True, False):
+        reasoner = NetworkReasoner(network, Lexicon(data.queries), encoder, FactBook(counts), traced)
+        judge = NetworkJudge(reasoner)
+        assert judge.choose(pool().question) in range(5)
+        one_known = replace(pool().question, options=("a?", "b?", "c?", "d?", "butter"))
+        assert judge.choose(one_known) == 4
+        assert judge.choose(replace(one_known, options=("a?", "b?", "c?", "d?", "e?"))) is None

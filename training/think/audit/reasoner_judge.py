@@ -22,7 +22,7 @@ class ReasonerJudge:
     reads: frozenset[Place] = frozenset({"history"})
 
     def __init__(self, reasoner: Reasoner) -> None:
-        self._reasoner, self.name = reasoner, reasoner.name
+        self._reasoner, self.name = reasoner, f"{reasoner.name}, written"
 
     def choose(self, question: Question) -> int | None:
         """See the module."""

@@ -25,7 +25,8 @@ from training.think.points import Reasoner
 from training.think.review_grounds import grounds_of
 
 HELD_DAYS: Final = 31
-BUILT_IN_READS: Final = "names"
+READS: Final = "names"
+APART: Final = "names apart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +72,21 @@ def run_audit(data: Dataset, plan: AuditPlan) -> Audited:
 
 
 def built_in(data: Dataset) -> list[Judge]:
-    """The reasoner and the reviewer, titles read by known names; then the reasoner word for word, and where
-    its log has always held the dressed texts: as it is, and without what embeddings add to its scores."""
+    """The reasoner and the reviewer, titles read by known names apart from the options'. Then the reasoner
+    with titles read as by somebody who knows no options; word for word; and where its log has always held the
+    dressed texts: as it is, and without what embeddings add to its scores."""
     until_ms = data.split.train.end_ms
     held_ms = until_ms - HELD_DAYS * DAY_MS
     encoder = data.encoder()
     counted = associations(data.purchases, until_ms, behaviours=data.behaviours, encoder=encoder)
     earlier = associations(data.purchases, held_ms, behaviours=data.behaviours, encoder=encoder)
     grounds = grounds_of(data, mined_until_ms=held_ms, held_until_ms=until_ms, denied=frozenset())
-    read = defences(data.queries)[BUILT_IN_READS]
+    read = defences(data.queries)[READS]
     by_counts = replace(counted, rule=replace(counted.rule, similarity=0.0))
     return [
         built_in_reasoner(counted, data),
-        ReadFirst(ReviewJudge(earlier, grounds), BUILT_IN_READS, read, apart=True, titles_only=True),
+        ReadFirst(ReviewJudge(earlier, grounds), APART, read, apart=True, titles_only=True),
+        ReadFirst(AssociationJudge(counted), READS, read),
         AssociationJudge(counted),
         CountedTitlesJudge(counted, read),
         CountedTitlesJudge(by_counts, read, "counts alone"),
@@ -91,9 +94,8 @@ def built_in(data: Dataset) -> list[Judge]:
 
 
 def built_in_reasoner(association: Association, data: Dataset) -> Judge:
-    """Counts, asked with the known names that stand in the texts."""
-    read = defences(data.queries)[BUILT_IN_READS]
-    return ReadFirst(AssociationJudge(association), BUILT_IN_READS, read, apart=True)
+    """Counts, asked with the known names that stand in the texts; a title speaks for no option."""
+    return ReadFirst(AssociationJudge(association), APART, defences(data.queries)[READS], apart=True)
 
 
 def by_embedding(plan: AuditPlan) -> list[Judge]:
@@ -114,12 +116,13 @@ def by_embedding(plan: AuditPlan) -> list[Judge]:
 
 def reasoning(data: Dataset, plan: AuditPlan) -> list[Judge]:
     """Whatever reads histories and writes points. Raises TrainingError."""
-    reasoners = list(plan.reasoners)
     if plan.network is not None:
+        from training.think.audit.options_judge import NetworkJudge
         from training.think.network.reasoner import load_network_reasoner
 
-        reasoners.append(load_network_reasoner(plan.network, data))
-    return [ReasonerJudge(reasoner) for reasoner in reasoners]
+        network = load_network_reasoner(plan.network, data)
+        return [NetworkJudge(network), *(ReasonerJudge(one) for one in (network, *plan.reasoners))]
+    return [ReasonerJudge(one) for one in plan.reasoners]
 
 
 def _shifts(data: Dataset, plan: AuditPlan, asked: list[Pool]) -> list[Shift]:
