@@ -81,7 +81,8 @@ def test_rewards_are_those_worked_out_by_hand() -> None:
     assert own["told_query"][0, :, :2].flatten().tolist() == pytest.approx([1.3, 0, 1.3, 0])
     assert own["told_line"][0, :, [0, 2]].tolist() == [[1, 0], [1, 0]]
     assert own["fact"][0, 0, 0] == 1 and own["fact"][0, 1, 7] == 0
-    assert rewards.sequence[0].tolist() == pytest.approx([-1 / 8, 0])
+    # One point for two, two queries for three; two points, but again two queries.
+    assert rewards.sequence[0].tolist() == pytest.approx([-1 / 8 - 1 / 3, -1 / 3])
 
 
 def test_trigger_tokens_get_their_own_advantage_and_nothing_else() -> None:

@@ -5,7 +5,8 @@
     R_query(q_kj)  = w_hit · hit + w_rouge · ROUGE-L with the reference's q_kj; told queries as q_k1
     fact           = 1 if it is true (training.think.network.told), else 0                         ours
     R_seq(o)       = R_fmt + R_rep
-    R_fmt          = −|n − n_reference| / 8, n points; the grammar leaves nothing else to break    ours
+    R_fmt          = −|n − n'| / 8 − |m − m'| / max(m, m'), n points with m queries, the reference
+                     n' and m'; the grammar leaves nothing else to break                          ours
     R_rep          = −(share of queries that are like an earlier one)          training.rewards
 
 Point k is compared with the reference's point k, as lists are place by place (§3.5.1); beyond the reference's
@@ -61,13 +62,15 @@ def trigger_reward(written: Sequence[int], reference: Sequence[int]) -> float:
     return float(Indel.normalized_similarity(list(written), list(reference)))
 
 
-def format_reward(points: int, reference: int) -> float:
-    """R_fmt of an output with so many points. The grammar leaves nothing else to break.
+def format_reward(points: Sequence[WrittenPoint], reference: Sequence[WrittenPoint]) -> float:
+    """R_fmt of an output's points. Without the second part R_rep alone judges the length of lists, and the
+    shortest repeat themselves least.
 
-    >>> format_reward(3, 5), format_reward(5, 5)
-    (-0.25, 0.0)
+    >>> format_reward([WrittenPoint((1,), ("tea",))], [WrittenPoint((1,), ("tea", "honey"))])
+    -0.5
     """
-    return -abs(points - reference) / POINTS
+    own, wanted = (sum(len(point.queries) for point in part) for part in (points, reference))
+    return -abs(len(points) - len(reference)) / POINTS - abs(own - wanted) / max(own, wanted, 1)
 
 
 def rewards_of(
@@ -90,7 +93,7 @@ def rewards_of(
             lists[row, place], told[row, place] = _queries(rollout)
             _lines(rollout, reference, slots, (row, place))
             _facts(rollout, history, lexicon, book, slots["fact"][row, place])
-            form[row, place] = format_reward(len(rollout.points), len(reference))
+            form[row, place] = format_reward(rollout.points, reference)
     wanted, bought = _wanted(references, lexicon, len(lexicon.queries))
     slots["query"] = _query_rewards(lists, wanted, bought, tables, config)
     slots["told_query"] = _query_rewards(told, wanted[:, ::QUERIES_MAX], bought, tables, config)
