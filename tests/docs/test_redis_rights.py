@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import redis
 import redis.asyncio
 
+from agents.hints.think_source import ThinkSource
 from agents.think.lifecycle import promote_version, roll_back_version, start_canary, stop_canary
 from agents.think.mapping import LoadOptions, LoadOutcome, load_mapping
 from agents.think.old_versions import find_leftovers, remove_leftovers
 from aigq.findings import _redis as look_at_redis
 from aigq.think_serving import served_entry, served_state
+from streams.hint_request import Behaviour, HintRequest, Version
 from streams.hint_store import HintReader
 from streams.hint_writer import HintWriter, PublishOutcome
 from streams.redis_keys import think_key
@@ -59,6 +62,25 @@ def test_a_writer_publishes_with_a_writers_rights(url_of: dict[str, str]) -> Non
             return await writer.publish([list_of("u1", "milk"), list_of("u1", "milk", as_of=5)])
 
     assert asyncio.run(publish()) == [PublishOutcome.PUBLISHED, PublishOutcome.OUTDATED]
+
+
+def test_a_writer_reads_what_short_lists_are_filled_with(url_of: dict[str, str], tmp_path: Path) -> None:
+    write_version(tmp_path, {"milk": ["bread"]}, version="v1")
+
+    async def entries() -> list[str]:
+        async with redis.asyncio.Redis.from_url(url_of["loader"]) as client:
+            await load_mapping(client, tmp_path)
+        async with redis.asyncio.Redis.from_url(url_of["writer"]) as client:
+            (found,) = await ThinkSource(client).entries([_asked("milk")])
+        return [one.query for entry in found.entries for one in entry]
+
+    assert asyncio.run(entries()) == ["bread"]
+
+
+def _asked(text: str) -> HintRequest:
+    """A request after one behaviour."""
+    vectors = np.zeros((1, 4), np.float32)
+    return HintRequest("u1", Version(0, 0), "first", 1.0, "any", (Behaviour(5, 0, text),), vectors, vectors)
 
 
 def test_a_loader_loads_swaps_and_removes_with_a_loaders_rights(

@@ -23,7 +23,7 @@ from training.think.scores import MINING_RULE, MiningRule
 LISTED: Final = 10
 NO_DECAY_MS: Final = 10**18
 POOLED: Final = 20_000
-ALONE: Final = replace(MINING_RULE, across=0.0, similarity=0.0, half_life_ms=NO_DECAY_MS)
+ALONE: Final = replace(MINING_RULE, across=0.0, half_life_ms=NO_DECAY_MS)
 RULES: Final[dict[str, MiningRule]] = {
     "cosine, floors of decision 0008": replace(
         ALONE, rarity=0.5, trigger_baskets_min=100, pair_baskets_min=40, pair_households_min=10
@@ -33,9 +33,9 @@ RULES: Final[dict[str, MiningRule]] = {
     "rarity 0.8": replace(ALONE, rarity=0.8),
     "rarity 0.65, decayed": replace(ALONE, half_life_ms=MINING_RULE.half_life_ms),
     "across alone": replace(ALONE, across=1000.0),
-    "rarity 0.65, decayed, across": replace(MINING_RULE, similarity=0.0),
-    "rarity 0.65, decayed, similarity": replace(MINING_RULE, across=0.0),
-    "all (MINING_RULE)": MINING_RULE,
+    "rarity 0.65, decayed, across (MINING_RULE)": MINING_RULE,
+    "rarity 0.65, decayed, similarity 0.5": replace(MINING_RULE, across=0.0, similarity=0.5),
+    "all, similarity 0.5": replace(MINING_RULE, similarity=0.5),
     "all, similarity 1": replace(MINING_RULE, similarity=1.0),
 }
 

@@ -7,12 +7,14 @@ baskets in which they may meet, and over all pairs of a basket and a later one o
     kept if         low / (n_b / N) >= 1.5: the lift, shrunk by its support, in one basket or in a later one,
                     with at least 10 baskets and 5 households, for a trigger of at least 30 baskets
     tie(a, b)     = low · (n_a / n_b)^0.65                     0 to 1; with 0.5 it is the shrunk cosine
-    score(a, b)   = (tie within + tie across / 2) · (1 + cos(a, b) / 2) / 2.25                     0 to 1
+    score(a, b)   = (tie within + tie across / 2) / 1.5                                            0 to 1
 
 Floors keep single shoppers' quirks out. Lift alone ranks the rare first, the share alone the popular
 (docs/decisions/0008); 0.65 leans towards what a household does not know yet. Within baskets, counts are
-decayed with a half-life of 90 days; cos is of the texts' embeddings, 0 where there is no encoder. The paper
-does not say how reference pairs are made (§3.4.2): all of this is ours, chosen on November (docs/think.md).
+decayed with a half-life of 90 days. What the two texts say does not count: with `similarity` above 0 the
+score is multiplied by 1 + similarity · cos of their embeddings, and a title in the log could then speak for a
+query (docs/decisions/0013). The paper does not say how reference pairs are made (§3.4.2): all of this is
+ours, chosen on November.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class MiningRule:
     lift_min: float = 1.5
     rarity: float = 0.65
     across: float = 0.5
-    similarity: float = 0.5
+    similarity: float = 0.0
 
 
 MINING_RULE: Final = MiningRule()
