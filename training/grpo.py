@@ -147,7 +147,7 @@ def grpo_loss(
         policy = _policy(network, contexts, config)
         drawn = _rollouts(policy.detach(), config, world, step)
         # A number a slot: from here on it is the CPU's.
-        logp, entropy = (values.cpu() for values in list_log_probs(policy, drawn))
+        logp, entropy = (values.cpu().float() for values in list_log_probs(policy.double(), drawn))
         lists = drawn.cpu()
         rewards = judged(lists, part, wanted, judge, config)
         present = lists >= 0
@@ -158,7 +158,7 @@ def grpo_loss(
         if reference is not None:
             with torch.no_grad():
                 first = _policy(reference.to(network.device), contexts, config)
-                before = list_log_probs(first, drawn)[0].cpu()
+                before = list_log_probs(first.double(), drawn)[0].cpu().float()
         loss, told = policy_loss(
             logp, logp.detach(), advantages, entropy, present, config, step, kept=kept, reference_logp=before
         )

@@ -31,8 +31,8 @@ class GrpoConfig:
 
     # Rollouts. Log-probabilities must be read at the temperature and top_k that the lists were drawn with.
     group: int = 8  # G, lists per context [P §3.5.4, ROLL]
-    # Paper 1.0 [P §3.5.4], ROLL 0.99. Ours: at 1 our flat policy (e^3.6 choices a slot) is trained on lists far
-    # from the one it serves, its likeliest, and what stands tenth there gets worse: docs/log.md.
+    # Paper 1.0 [P §3.5.4], ROLL 0.99. Ours: at 1 our flat policy (e^3.6 choices a slot) is trained on lists
+    # far from the one it serves, its likeliest, and what stands tenth there gets worse: docs/log.md.
     temperature: float = 0.3
     top_k: int = 100  # queries open to each slot [P §3.5.4, ROLL]; with less than K no list can be filled
 

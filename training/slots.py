@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from training.network import HIDDEN, Layer, Shape, layers_of
 
-LEFT_MIN = 1e-6  # of the probability that earlier slots left over
+# Least probability that earlier slots can leave over, so that rounding does not decide what is left.
+LEFT_MIN = {torch.float32: 1e-6, torch.float64: 1e-12}
 
 
 class SlotDecoder(nn.Module):
@@ -49,7 +50,8 @@ def list_log_probs(logits: Tensor, lists: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probability of each hint given those before it, and the entropy of its choice; (B, G, K) both.
 
     logits: (B, K, V), with -1e9 or less for what cannot be chosen. lists: (B, G, K) int64 of distinct
-    queries. Missing slots (-1) give 0 and 0, and take nothing from those after them.
+    queries. Missing slots (-1) give 0 and 0, and take nothing from those after them. Of a sharp policy the
+    earlier slots leave a millionth or less: give its logits as float64.
     """
     logp = logits.log_softmax(-1)
     present = lists >= 0
@@ -62,12 +64,12 @@ def list_log_probs(logits: Tensor, lists: Tensor) -> tuple[Tensor, Tensor]:
     before = torch.ones(slots, slots, dtype=torch.bool, device=lists.device).tril(-1)
     earlier = before & present.unsqueeze(2)
     gone = torch.where(earlier, said, torch.full_like(said, HIDDEN))
-    left = (1.0 - gone.exp().sum(-1)).clamp(min=LEFT_MIN)
+    left = (1.0 - gone.exp().sum(-1)).clamp(min=LEFT_MIN[logits.dtype])
     # Entropy of the renormalised rest: log left − (1/left) · Σ_rest p log p.
     whole = (logp.exp() * logp.clamp(min=HIDDEN / 2)).sum(-1).unsqueeze(1)
     rest = whole - (gone.exp() * gone).sum(-1)
     entropy = left.log() - rest / left
-    zero = torch.zeros(())
+    zero = torch.zeros((), dtype=logits.dtype)
     return torch.where(present, own - left.log(), zero), torch.where(present, entropy, zero)
 
 

@@ -121,6 +121,14 @@ def test_a_slot_whose_whole_probability_is_taken_stays_finite() -> None:
     assert bool(torch.isfinite(torch.cat([logp.flatten(), entropy.flatten(), logits.grad.flatten()])).all())
 
 
+def test_a_sharp_policy_in_float64_is_judged_as_written_out() -> None:
+    logits = torch.tensor([[[18.0, 4.0, 3.0, 1.0, 0.0]] * SLOTS], dtype=torch.float64)  # slot 2: 2e-6 is left
+    logp, entropy = list_log_probs(logits, torch.tensor([[[0, 1, 2]]]))
+    chances, entropies = enumerated(logits[0], [0, 1, 2])
+    assert logp[0, 0].tolist() == pytest.approx(chances, abs=1e-6)
+    assert entropy[0, 0].tolist() == pytest.approx(entropies, abs=1e-6)
+
+
 @given(seeds)
 @settings(max_examples=20, deadline=None)
 def test_greedy_is_a_chain_of_best_choices(seed: int) -> None:
