@@ -11,15 +11,17 @@ from rich.live import Live
 
 from aigq.console import out
 from aigq.demo_feed import Feed
-from aigq.demo_screen import Numbers, Shopper, screen, seconds
+from aigq.demo_screen import Numbers, Shopper, screen, seconds, text_of
 from aigq.demo_watch import Samples, StateWatch, by_label, quantile, read_metrics, total
 from aigq.services import WorkerProcess
 from streams.errors import BrokerError
+from streams.hint_list import Hint
 from streams.hint_store import HintReader
 
 FRAME_S = 0.25
 PLAIN_LINE_S = 5.0
 DRAIN_LIMIT_S = 60.0
+SHELF = 20
 
 
 class DemoRun:
@@ -79,9 +81,13 @@ class DemoRun:
         ]
         return screen(shoppers, self._numbers(samples))
 
-    def _hints(self, user: str) -> tuple[str, ...]:
-        newest = self.reader.get(user).as_of
-        return () if newest is None else self.reader.get(user, now_ms=newest, trigger="").queries
+    def _hints(self, user: str) -> tuple[Hint, ...]:
+        """What a reader shows at the time of the newest list: ten of their own, and Think's next to them."""
+        newest = self.reader.get(user, trigger="").as_of
+        if newest is None:
+            return ()
+        done = [text_of(event) for event in self.feed.last.get(user, [])]
+        return self.reader.get(user, now_ms=newest, trigger=done, limit=SHELF).hints
 
     def _numbers(self, samples: Samples) -> Numbers:
         lists = total(samples, "aigq_lists_total", outcome="published")
@@ -116,7 +122,7 @@ class DemoRun:
     def _line(self, samples: Samples) -> str:
         n = self._numbers(samples)
         user = max(self.watch.seen, key=lambda name: self.watch.seen[name].renewed, default="")
-        hints = f" · {user}: {', '.join(self._hints(user)[:4])} …" if user else ""
+        hints = f" · {user}: {', '.join(hint.query for hint in self._hints(user)[:4])} …" if user else ""
         fresh = f"{seconds(n.freshness_p50_s)} (p99 {seconds(n.freshness_p99_s)})"
         return (
             f"{n.sent:,}/{n.to_send:,} events · {n.lists:,} lists for {n.users:,} shoppers · "

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aigq.demo_watch import Seen
+from streams.hint_list import Hint
 
 RENEWED: Final = {
     "first": "first time we see this shopper",
@@ -34,12 +35,12 @@ PASTEL: Final = "bright_cyan"
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """One card: the user's latest events (newest first), the latest decision, and the hints in Redis."""
+    """One card: the user's latest events (newest first), the latest decision, and what a reader shows."""
 
     user: str
     events: Sequence[dict[str, Any]]
     seen: Seen | None
-    hints: Sequence[str]
+    hints: Sequence[Hint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +98,37 @@ def _card(shopper: Shopper) -> RenderableType:
     rows.add_row("just", _latest(shopper.events))
     rows.add_row("interest", _moved(shopper.seen))
     rows.add_row("list", _decision(shopper.seen))
-    rows.add_row("hints", Text(" · ".join(shopper.hints) or "–", style="bold", overflow="ellipsis"))
+    own = [hint.query for hint in shopper.hints if hint.source == "direct"]
+    rows.add_row("hints", Text(" · ".join(own) or "–", style="bold", overflow="ellipsis"))
+    rows.add_row("think", _think(shopper.hints))
     return Panel(rows, title=f"shopper {shopper.user}", title_align="left", border_style="dim")
 
 
+def text_of(event: dict[str, Any]) -> str:
+    """What the event is about."""
+    searched: str | None = event.get("user_query")
+    return searched if searched is not None else str(event["event_attributes"]["object"]["title"])
+
+
 def _latest(events: Sequence[dict[str, Any]]) -> Text:
-    parts = []
-    for event in events[:3]:
-        if event["action_name"] == "search":
-            parts.append(f"searched “{event['user_query']}”")
-        else:
-            parts.append(f"bought {event['event_attributes']['object']['title']}")
+    parts = [
+        f"searched “{text_of(event)}”" if event["action_name"] == "search" else f"bought {text_of(event)}"
+        for event in events[:3]
+    ]
     return Text(", ".join(parts) or "nothing yet", overflow="ellipsis", no_wrap=True)
+
+
+def _think(hints: Sequence[Hint]) -> Text:
+    """Think's next to them, by the behaviour that led there."""
+    after: dict[str, list[str]] = {}
+    for hint in hints:
+        if hint.source == "think":
+            after.setdefault(hint.why, []).append(hint.query)
+    line = Text(overflow="ellipsis", no_wrap=True)
+    for place, (trigger, queries) in enumerate(after.items()):
+        line.append("; " if place else "")
+        line.append(f"{trigger} → ", style="dim").append(", ".join(queries[:2]), style=PASTEL)
+    return line if after else Text("–")
 
 
 def _moved(seen: Seen | None) -> Text:
