@@ -24,7 +24,6 @@ from training.grpo_config import GrpoConfig
 from training.think.network.rewards import Rewards
 from training.think.network.roles import ROLES, SLOTS
 
-ALONE: Final = ("trigger", "told_line", "fact")
 WITH_SEQUENCE: Final = ("query", "told_query")
 
 
