@@ -113,3 +113,14 @@ async def until_written(client: redis.asyncio.Redis, version: str, count: int = 
     """Wait for a loader that runs beside."""
     while await client.scard(think_index_key(version)) < count:
         await asyncio.sleep(0)
+
+
+def load_new(url: str, root: Path, version: str) -> LoadReport:
+    """Write the version, name it, load it."""
+    write_named(root, version)
+    return load(url, root)
+
+
+def snapshot(client: redis.Redis) -> dict[object, object]:
+    """All keys with their content."""
+    return {key: client.dump(key) for key in client.keys("aigq:1:*")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,30 +12,9 @@ from agents.think.mapping import LoadOutcome, LoadReport
 from streams.errors import MappingError
 from streams.redis_keys import THINK_CURRENT, THINK_VERSIONS, popular_key, think_index_key, think_key
 from tests.mapping_folders import write_version
-from tests.redis_databases import empty_database
-from tests.think_life import TRIGGERS, keys_of, load, shown, write_named
+from tests.think_life import TRIGGERS, keys_of, load, load_new, shown, snapshot, write_named
 
 LOADED, UNCHANGED = LoadOutcome.LOADED, LoadOutcome.UNCHANGED
-
-
-@pytest.fixture
-def url(redis_url: str) -> str:
-    return empty_database(redis_url, 6)
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(url) as client:
-        yield client
-
-
-def snapshot(client: redis.Redis) -> dict[object, object]:
-    return {key: client.dump(key) for key in client.keys("aigq:1:*")}
-
-
-def load_new(url: str, root: Path, version: str) -> LoadReport:
-    write_named(root, version)
-    return load(url, root)
 
 
 def test_a_loaded_version_is_what_readers_see(url: str, tmp_path: Path) -> None:

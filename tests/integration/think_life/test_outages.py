@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,6 @@ from streams.redis_keys import (
     think_popular_key,
     think_progress_key,
 )
-from tests.redis_databases import empty_database
 from tests.shop import wait_until
 from tests.think_cuts import (
     LINES,
@@ -33,7 +31,6 @@ from tests.think_cuts import (
     cut_in_the_middle,
     name,
     serve_v1,
-    two_versions,
 )
 from tests.think_life import (
     SLOW,
@@ -47,30 +44,6 @@ from tests.think_life import (
 )
 
 
-@pytest.fixture
-def url(redis_url: str) -> str:
-    return empty_database(redis_url, 13)
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(url) as client:
-        yield client
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """A server that a test may kill or fill."""
-    with EmbeddedRedis(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A folder with v1, and v2, which is larger and which current.json names."""
-    return two_versions(tmp_path / "think")
-
-
 def first_line_of_next_load(url: str, root: Path) -> int:
     """Load until it is done; where it began to tell."""
     steps: list[int] = []
@@ -81,10 +54,10 @@ def first_line_of_next_load(url: str, root: Path) -> int:
 
 
 def test_a_loader_that_is_killed_is_followed_by_one_that_goes_on(
-    url: str, root: Path, client: redis.Redis
+    url: str, larger: Path, client: redis.Redis
 ) -> None:
-    serve_v1(url, root)
-    with loader_process(url, root) as child:
+    serve_v1(url, larger)
+    with loader_process(url, larger) as child:
         wait_until(lambda: written(client, "v2") >= 300, "the loader to write")
         child.send_signal(signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
@@ -92,122 +65,124 @@ def test_a_loader_that_is_killed_is_followed_by_one_that_goes_on(
     assert 300 <= done < LINES
     assert shown(url) == OLD
     assert client.exists(THINK_LOCK)
-    assert first_line_of_next_load(url, root) > done  # not from the beginning
+    assert first_line_of_next_load(url, larger) > done  # not from the beginning
     assert_whole(client, "v2")
     assert shown(url) == NEW
 
 
-def test_a_redis_that_is_killed_and_comes_back_is_loaded_on(own_redis: EmbeddedRedis, root: Path) -> None:
-    serve_v1(own_redis.url, root)
-    cut_in_the_middle(own_redis.url, root, own_redis.kill, StoreUnavailableError)
+def test_a_redis_that_is_killed_and_comes_back_is_loaded_on(own_redis: EmbeddedRedis, larger: Path) -> None:
+    serve_v1(own_redis.url, larger)
+    cut_in_the_middle(own_redis.url, larger, own_redis.kill, StoreUnavailableError)
     own_redis.restart()
     assert shown(own_redis.url) == OLD
-    assert first_line_of_next_load(own_redis.url, root) > 100
+    assert first_line_of_next_load(own_redis.url, larger) > 100
     with redis.Redis.from_url(own_redis.url) as client:
         assert_whole(client, "v2")
     assert shown(own_redis.url) == NEW
 
 
 def test_a_redis_that_is_killed_and_comes_back_empty_is_loaded_anew(
-    own_redis: EmbeddedRedis, root: Path
+    own_redis: EmbeddedRedis, larger: Path
 ) -> None:
-    serve_v1(own_redis.url, root)
-    cut_in_the_middle(own_redis.url, root, own_redis.kill, StoreUnavailableError)
+    serve_v1(own_redis.url, larger)
+    cut_in_the_middle(own_redis.url, larger, own_redis.kill, StoreUnavailableError)
     own_redis.stop()
     shutil.rmtree(own_redis.data_dir / "appendonlydir")
     own_redis.start()
     assert shown(own_redis.url) == ()  # no mapping is no error
-    assert first_line_of_next_load(own_redis.url, root) == 100
+    assert first_line_of_next_load(own_redis.url, larger) == 100
     with redis.Redis.from_url(own_redis.url) as client:
         assert_whole(client, "v2")
     assert shown(own_redis.url) == NEW
 
 
 def test_a_redis_that_forgets_everything_while_a_loader_writes_on_keeps_no_half_version(
-    url: str, root: Path, client: redis.Redis
+    url: str, larger: Path, client: redis.Redis
 ) -> None:
     """As if it came back empty so fast that the loader's client noticed nothing."""
-    serve_v1(url, root)
+    serve_v1(url, larger)
     unaware = LoadOptions(SLOW.pace, lock_s=60.0)  # it looks after its lock at the end alone
     cut_in_the_middle(
         url,
-        root,
+        larger,
         lambda: [client.delete(key) for key in client.keys("aigq:1:*")],
         MappingError,
         unaware,
     )
     assert shown(url) == ()
     assert client.hget(THINK_VERSIONS, "v2") == b""
-    name(root, "v1")
-    assert load(url, root).removed == ("v2",)
+    name(larger, "v1")
+    assert load(url, larger).removed == ("v2",)
     assert keys_of(client, "v2") == 0
     assert shown(url) == OLD
 
 
 def test_a_file_that_is_exchanged_while_it_is_loaded_is_not_served_and_leaves_nothing_behind(
-    url: str, root: Path, client: redis.Redis
+    url: str, larger: Path, client: redis.Redis
 ) -> None:
-    serve_v1(url, root)
-    path = root / "v2" / "mapping.jsonl"
+    serve_v1(url, larger)
+    path = larger / "v2" / "mapping.jsonl"
     content = path.read_bytes()
     for other in (content.replace(b"v2 Trigger", b"xx Trigger"), content[: len(content) // 2]):
-        cut_in_the_middle(url, root, lambda other=other: path.write_bytes(other), MappingError)
+        cut_in_the_middle(url, larger, lambda other=other: path.write_bytes(other), MappingError)
         assert shown(url) == OLD
         path.write_bytes(content)
-        load(url, root)
+        load(url, larger)
         assert_whole(client, "v2")
         assert shown(url) == NEW
-        aigq(url, root, "rollback")
-        aigq(url, root, "gc", "--yes")
+        aigq(url, larger, "rollback")
+        aigq(url, larger, "gc", "--yes")
         client.delete("aigq:1:think:current")
-        serve_v1(url, root)
+        serve_v1(url, larger)
 
 
 def test_a_loader_that_died_over_another_file_is_not_followed_on(
-    url: str, root: Path, client: redis.Redis
+    url: str, larger: Path, client: redis.Redis
 ) -> None:
     """The mark says as many lines of the same version, but their hash is another."""
-    serve_v1(url, root)
-    path = root / "v2" / "mapping.jsonl"
+    serve_v1(url, larger)
+    path = larger / "v2" / "mapping.jsonl"
     content = path.read_bytes()
     cut_in_the_middle(
-        url, root, lambda: path.write_bytes(content.replace(b"v2 Trigger", b"xx Trigger")), MappingError
+        url, larger, lambda: path.write_bytes(content.replace(b"v2 Trigger", b"xx Trigger")), MappingError
     )
     assert written(client, "v2") >= 300
     path.write_bytes(content)
-    assert first_line_of_next_load(url, root) == 100
+    assert first_line_of_next_load(url, larger) == 100
     assert_whole(client, "v2")
 
 
-def test_what_redis_forgot_of_a_cut_load_is_written_again(url: str, root: Path, client: redis.Redis) -> None:
-    serve_v1(url, root)
-    with loader_process(url, root) as child:
+def test_what_redis_forgot_of_a_cut_load_is_written_again(
+    url: str, larger: Path, client: redis.Redis
+) -> None:
+    serve_v1(url, larger)
+    with loader_process(url, larger) as child:
         wait_until(lambda: written(client, "v2") >= 300, "the loader to write")
         child.kill()
     client.delete(*(think_key("v2", trigger) for trigger in TRIGGERS))
-    first_line_of_next_load(url, root)
+    first_line_of_next_load(url, larger)
     assert_whole(client, "v2")
 
 
 def test_a_load_of_other_content_does_not_go_on_with_what_was_left(
-    url: str, root: Path, client: redis.Redis
+    url: str, larger: Path, client: redis.Redis
 ) -> None:
     client.hset(THINK_VERSIONS, "v2", "")
     client.sadd(think_index_key("v2"), "left over")
     client.set(think_key("v2", "left over"), "x")
     client.set(think_progress_key("v2"), "another digest:200:abc")
-    assert load(url, root).outcome is LoadOutcome.LOADED
+    assert load(url, larger).outcome is LoadOutcome.LOADED
     assert_whole(client, "v2")
 
 
 @pytest.mark.parametrize("mark", ["", "x", "{digest}:many:abc", "{digest}:2", "{digest}:9999999:abc"])
 def test_a_mark_that_says_nothing_is_a_load_from_the_beginning(
-    url: str, root: Path, client: redis.Redis, mark: str
+    url: str, larger: Path, client: redis.Redis, mark: str
 ) -> None:
-    aigq(url, root, "load")
+    aigq(url, larger, "load")
     digest = client.hget(THINK_VERSIONS, "v2").decode()
     client.hset(THINK_VERSIONS, "v2", "")
     client.delete("aigq:1:think:current", think_popular_key("v2"), think_key("v2", TRIGGERS[3]))
     client.set(think_progress_key("v2"), mark.format(digest=digest))
-    assert load(url, root).outcome is LoadOutcome.LOADED
+    assert load(url, larger).outcome is LoadOutcome.LOADED
     assert_whole(client, "v2")

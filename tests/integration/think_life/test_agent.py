@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -19,21 +18,9 @@ from streams.metrics import Metrics
 from streams.redis_keys import THINK_LOCK
 from streams.settings import load_settings
 from tests.mapping_folders import write_manifest
-from tests.redis_databases import empty_database
 from tests.think_life import FAST, load, until_written, with_client, write_named
 
 DAY_S = 1_764_288_000  # 2025-11-28, midnight UTC
-
-
-@pytest.fixture
-def url(redis_url: str) -> str:
-    return empty_database(redis_url, 15)
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,40 +15,21 @@ from benchmarks.mapping_load import measure
 from streams.errors import StoreError
 from streams.hint_store import AsyncHintReader
 from streams.redis_keys import THINK_LOCK, THINK_VERSIONS, think_index_key
-from tests.redis_databases import empty_database
 from tests.think_life import (
     TRIGGERS,
     keys_of,
     load,
+    load_new,
     loader_process,
     pointer_of,
     shown,
+    snapshot,
     until_written,
     with_client,
     write_named,
 )
 
 LOADED, BUSY = LoadOutcome.LOADED, LoadOutcome.BUSY
-
-
-@pytest.fixture
-def url(redis_url: str) -> str:
-    return empty_database(redis_url, 12)
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(url) as client:
-        yield client
-
-
-def snapshot(client: redis.Redis) -> dict[object, object]:
-    return {key: client.dump(key) for key in client.keys("aigq:1:*")}
-
-
-def load_new(url: str, root: Path, version: str) -> LoadReport:
-    write_named(root, version)
-    return load(url, root)
 
 
 def paced(batch: int) -> LoadOptions:
