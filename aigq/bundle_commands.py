@@ -10,7 +10,8 @@ from rich.markup import escape
 
 from agents.hints.bundle import load_manifest, verify_bundle
 from aigq.console import out, print_json
-from streams.errors import BundleError, TrainingError
+from aigq.extras import extras
+from streams.errors import BundleError
 from streams.settings import load_settings
 
 
@@ -38,13 +39,8 @@ def export(
     version: Annotated[str, typer.Option(help="The bundle's version; lists carry name and version.")] = "1",
 ) -> None:
     """Export a trained generator to an ONNX bundle. Needs the extras cpu and train."""
-    try:
+    with extras("Export"):
         from training.export import export_bundle
-    except ImportError as error:
-        raise TrainingError(
-            f"Export needs a package that is not installed: {error.name}.",
-            action="pip install 'aigq[cpu,train,data]'",
-        ) from error
     made = export_bundle(run, out_dir, name=out_dir.name, version=version, ranker=ranker)
     out.print(f"Bundle: {escape(str(made))}")
 

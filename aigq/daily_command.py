@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aigq.console import out
-from streams.errors import TrainingError
+from aigq.extras import extras
 
 CTR: Final = "ctr@3"
 HEADINGS: Final = (
@@ -47,16 +47,11 @@ def daily(
     Clicks are SIMULATED. Writes OUT/daily.json, OUT/daily.png and a run for each day. Needs the extras
     cpu,train,data and matplotlib.
     """
-    try:
+    with extras("Training"):
         from training.checkpoint import load_run
         from training.daily import SMALL, DailyConfig, run_daily
         from training.datasets.dataset import load_dataset
         from training.ranker import load_ranker
-    except ImportError as error:
-        raise TrainingError(
-            f"Training needs a package that is not installed: {error.name}.",
-            action="pip install 'aigq[cpu,train,data]'",
-        ) from error
     config = replace(SMALL if small else DailyConfig(), days=days, seed=seed, threads=threads)
     written = run_daily(out_dir, load_run(start), load_ranker(ranker_run), load_dataset(data), config)
     out.print(days_table(orjson.loads(written.read_bytes())))

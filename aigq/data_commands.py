@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aigq.console import out, print_json
+from aigq.extras import extras
 from streams.errors import DatasetError
 from streams.log_report import rfc3339
 
@@ -49,7 +50,7 @@ def build(
     own purchases, searches and hints, split 80/10/10 by time. Files that are there and up to date are kept.
     Needs the extra data.
     """
-    try:
+    with extras("A data set", "pip install 'aigq[data]'", DatasetError):
         from training.datasets.build import build_dataset
         from training.datasets.dataset_config import DatasetConfig
 
@@ -61,8 +62,6 @@ def build(
             test_from_ms=_epoch_ms(test_from),
         )
         about = build_dataset(out_dir, config, fresh=fresh).about
-    except ImportError as error:
-        raise _missing(error) from error
     _print(out_dir, about, json=json)
 
 
@@ -71,10 +70,8 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Show where a data set comes from, its spans, and how much it holds. Needs the extra data."""
-    try:
+    with extras("A data set", "pip install 'aigq[data]'", DatasetError):
         from training.datasets.dataset import read_about
-    except ImportError as error:
-        raise _missing(error) from error
     _print(folder, read_about(folder), json=json)
 
 
@@ -106,10 +103,3 @@ def _rows(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _epoch_ms(day: datetime | None) -> int | None:
     return None if day is None else int(day.replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def _missing(error: ImportError) -> DatasetError:
-    return DatasetError(
-        f"Data sets need a package that is not installed: {error.name}.",
-        action="pip install 'aigq[data]'",
-    )

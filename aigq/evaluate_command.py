@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from aigq.console import err, out, print_json
+from aigq.extras import extras
 from aigq.served_screen import first_hint_line, served_table
-from streams.errors import SettingsError, TrainingError
+from streams.errors import SettingsError
 from streams.think_merge import THINK_PLACES
 
 COLUMNS: Final = {
@@ -78,18 +79,13 @@ def evaluate(
     _check_part(part)
     if record and bundle is None:
         raise typer.BadParameter("needs --bundle", param_hint="--record")
-    try:
+    with extras("Evaluation"):
         from training.datasets.dataset import load_dataset
         from training.evaluation.ab_test import Draws
         from training.evaluation.manifest_metrics import record as recorded
         from training.evaluation.report import TASKS, EvaluationConfig
         from training.evaluation.report import evaluate as judged
         from training.evaluation.results_page import write_page
-    except ImportError as error:
-        raise TrainingError(
-            f"Evaluation needs a package that is not installed: {error.name}.",
-            action="pip install 'aigq[cpu,train,data]'",
-        ) from error
     config = EvaluationConfig(part, _tasks(tasks, TASKS), _names(arms), Draws(draws, seed), think_places)
     found = judged(load_dataset(data), runs, config, bundle, mapping)
     if out_file:

@@ -14,7 +14,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from aigq.console import out, print_json
-from streams.errors import SettingsError, TrainingError
+from aigq.extras import extras
+from streams.errors import SettingsError
 
 if TYPE_CHECKING:
     from training.think.audit.list_shifts import Shift
@@ -67,7 +68,7 @@ def audit(
     reasoner and reviewer are always audited. Needs the extra data; --generator, --ranker and --network also
     train, --url also think. Texts of the data set are sent to the endpoint.
     """
-    try:
+    with extras("The audit", "pip install 'aigq[cpu,train,data]', and think for --url"):
         from training.datasets.dataset import load_dataset
         from training.think.audit.report import as_json, as_markdown, summary_rows
         from training.think.audit.run import AuditPlan, run_audit
@@ -75,11 +76,6 @@ def audit(
         with _language_model(url, model, key_env, answers) as reasoners:
             plan = AuditPlan(cases, seed, bundle, generator, ranker, network, reasoners, defences)
             found = run_audit(load_dataset(data), plan)
-    except ImportError as error:
-        raise TrainingError(
-            f"The audit needs a package that is not installed: {error.name}.",
-            action="pip install 'aigq[cpu,train,data]', and think for --url",
-        ) from error
     rows = summary_rows(found.rows) if summary else found.rows
     if json:
         print_json(as_json(rows, found.pools, found.shifts))

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from aigq.console import out, print_json
-from streams.errors import TrainingError
+from aigq.extras import extras
 
 EXAMPLE = "Example: aigq think mine --data data/complete-journey --ranker runs/ranker --out think/work"
 
@@ -37,7 +37,7 @@ def mine(
     Writes proposals-association.jsonl (trigger, query, evidence), histories.jsonl and reference.jsonl (their
     interest points). Nothing after the training span is read. Needs the extra data; --ranker also train.
     """
-    try:
+    with extras("Mining"):
         from training.datasets.dataset import load_dataset
         from training.progress import progress
         from training.think.mine import STEPS, MiningPlan
@@ -48,11 +48,6 @@ def mine(
             from training.ranker import load_ranker
 
             judge = load_ranker(ranker)
-    except ImportError as error:
-        raise TrainingError(
-            f"Mining needs a package that is not installed: {error.name}.",
-            action="pip install 'aigq[cpu,train,data]'",
-        ) from error
     plan = MiningPlan(queries_max=queries, histories=histories, seed=seed)
     plan = replace(plan, rule=replace(plan.rule, days=days))
     with progress("mine", STEPS) as report:

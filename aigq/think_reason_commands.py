@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aigq.extras import extras
 from aigq.think_reason_queue import collect_answers, enqueue_histories, work_off
 from aigq.think_reason_runs import (
     Asking,
@@ -15,7 +16,7 @@ from aigq.think_reason_runs import (
     reason_by_network,
     show_question,
 )
-from streams.errors import SettingsError, TrainingError
+from streams.errors import SettingsError
 from training.think.language_model.endpoint import Endpoint, checked_url, read_extra, read_key
 from training.think.language_model.spending import Limits
 
@@ -93,7 +94,7 @@ def reason(
             "--dry-run, --enqueue, --worker and --collect are ways of their own.", action="Give one of them."
         )
     plan = Reasoning(work, data, limit, json)
-    try:
+    with extras("Reasoning", "pip install 'aigq[cpu,data,think]', and train for --run"):
         if run is not None:
             if url or model or show or enqueue or worker or collect:
                 raise SettingsError("--run goes without a language model.", action="Leave its options out.")
@@ -123,11 +124,6 @@ def reason(
         else:
             checked_url(_needed(url, "--url"))
             (work_off(plan, asking, idle_s) if worker else reason_by_language_model(plan, asking))
-    except ImportError as error:
-        raise TrainingError(
-            f"Reasoning needs a package that is not installed: {error.name}.",
-            action="pip install 'aigq[cpu,data,think]', and train for --run",
-        ) from error
 
 
 def _needed(value: str | None, name: str) -> str:

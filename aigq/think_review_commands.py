@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aigq.console import err, out, print_json
+from aigq.extras import extras
 from aigq.review_dialogue import Dialogue
 from aigq.review_screen import render_alignment, render_summary
-from streams.errors import SettingsError, TrainingError
+from streams.errors import SettingsError
 
 if TYPE_CHECKING:
     from training.think.corrections import Correction, Second
@@ -76,18 +77,13 @@ def review(
     Each answer is appended to the corrections at once; similar cases follow them from the next pass on. Stop
     at any time and go on later. Without --data, checks that need a log are missing. Needs the extra data.
     """
-    try:
+    with extras("Reviewing", "pip install 'aigq[data]'"):
         if alignment:
             _print_alignment(_needed(data, "--data"), seed, json=json)
             return
         folder = _needed(work, "WORK")
         answers = corrections or folder / "corrections.jsonl"
         _review(_Plan(folder, answers, data, deny, auto, only, reviewer, json))
-    except ImportError as error:
-        raise TrainingError(
-            f"Reviewing needs a package that is not installed: {error.name}.",
-            action="pip install 'aigq[data]'",
-        ) from error
 
 
 def _review(plan: _Plan) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from aigq.console import out, print_json
-from streams.errors import TrainingError
+from aigq.extras import training_module
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of a data set; see `aigq data build`.")]
 Work = Annotated[Path, typer.Option("--work", help="Folder of `aigq think mine`.")]
@@ -49,7 +48,7 @@ def sft(
     json: Json = False,
 ) -> None:
     """Teach the network the reference points of mined histories: IL-SFT over reasoning and points."""
-    module = _needs("training.think.network.sft")
+    module = training_module("training.think.network.sft")
     config = replace(module.SMALL if small else module.ThinkSftConfig(), traced=trace, seed=seed)
     config = replace(config, steps=steps or config.steps, threads=threads)
     _told(module.run_think_sft(out_dir, _dataset(data), work, config), json)
@@ -67,7 +66,10 @@ def grpo(
     json: Json = False,
 ) -> None:
     """Move it towards triggers, queries and facts that earn more than others of their group: IL-GRPO."""
-    module, stored = _needs("training.think.network.grpo"), _needs("training.think.network.stored")
+    module, stored = (
+        training_module("training.think.network.grpo"),
+        training_module("training.think.network.stored"),
+    )
     config = module.THINK_GRPO
     config = replace(config, steps=steps or config.steps, batch=batch or config.batch, seed=seed)
     first = stored.load_network(start)
@@ -84,7 +86,10 @@ def judge(
     json: Json = False,
 ) -> None:
     """Compare what it writes with the reference points of later histories, beside association alone."""
-    module, stored = _needs("training.think.network.judge"), _needs("training.think.network.stored")
+    module, stored = (
+        training_module("training.think.network.judge"),
+        training_module("training.think.network.stored"),
+    )
     network, found = stored.load_network(run), _dataset(data)
     figures = module.judge_network(network, found, part, histories, seed, threads=threads)
     if json:
@@ -103,15 +108,4 @@ def _told(made: Path, json: bool) -> None:
 
 
 def _dataset(folder: Path) -> Any:
-    return _needs("training.datasets.dataset").load_dataset(folder)
-
-
-def _needs(module: str) -> Any:
-    """A module of the training room, which needs packages that serving does not."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise TrainingError(
-            f"Training needs a package that is not installed: {error.name}.",
-            action="pip install 'aigq[cpu,train,data]'",
-        ) from error
+    return training_module("training.datasets.dataset").load_dataset(folder)

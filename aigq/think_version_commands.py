@@ -15,9 +15,9 @@ from rich.markup import escape
 from agents.think.version_folder import read_current
 from aigq import think_serving_commands
 from aigq.console import out, print_json
+from aigq.extras import extras
 from aigq.think_reports import render_diff, render_entry, render_findings, render_pointer
 from aigq.think_serving import served_entry, served_state
-from streams.errors import TrainingError
 from streams.settings import load_settings
 from training.progress import progress
 from training.think.lint import lint_folder
@@ -70,10 +70,8 @@ def build(
     Queries are ranked in each trigger by α · S_rel + (1 − α) · S_eff. With --data and without --alpha, α is
     the greatest that meets as much of what is new to households as the best (within 0.001; validation span).
     """
-    try:
+    with extras("Building a version"):
         from training.think.build_version import BuildSettings, build_version
-    except ImportError as error:
-        raise _needs_extras(error) from error
     settings = BuildSettings(queries_max=queries, popular_max=popular)
     if alpha is not None:
         settings = replace(settings, alpha=alpha)
@@ -183,10 +181,3 @@ def show(
         out.print(render_entry(entry))
     if not entry.queries:
         raise typer.Exit(1)
-
-
-def _needs_extras(error: ImportError) -> TrainingError:
-    return TrainingError(
-        f"Building a version needs a package that is not installed: {error.name}.",
-        action="pip install 'aigq[cpu,train,data]'",
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.markup import escape
 
 from aigq import daily_command
 from aigq.console import out
-from streams.errors import TrainingError
+from aigq.extras import training_module
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of a data set; see `aigq data build`.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the run. An unfinished run in it goes on.")]
@@ -42,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def base(data: Data, out_dir: Out, seed: Seed = 0, threads: Threads = 1) -> None:
     """Train the base: who buys what, and what goes together; every list is learned from it."""
-    module = _needs("training.base")
+    module = training_module("training.base")
     config = module.BaseConfig(seed=seed, threads=threads)
     _told(lambda world: module.run_base(out_dir, _dataset(data), config, world))
 
@@ -55,7 +54,7 @@ def ranker(
     threads: Threads = 1,
 ) -> None:
     """Train the click ranker on the training span's impressions and clicks."""
-    module = _needs("training.ranker_run")
+    module = training_module("training.ranker_run")
     config, first = module.RankerConfig(seed=seed, threads=threads), _run(base_run)
     _told(lambda world: module.run_ranker(out_dir, first, _dataset(data), config, world))
 
@@ -75,7 +74,7 @@ def sft(
     """Teach the generator lists: IL-SFT, or one of the targets it is compared with."""
     if order not in ("interest", "random", "single"):
         raise typer.BadParameter("interest, random or single", param_hint="--order")
-    module = _needs("training.sft")
+    module = training_module("training.sft")
     config = module.SftConfig(seed=seed, threads=threads)
     config = replace(config, steps=steps or config.steps, rule=replace(config.rule, order=order))
     first, judge = _run(start), _ranker(ranker_run)
@@ -95,7 +94,7 @@ def grpo(
     threads: Threads = 1,
 ) -> None:
     """Move the generator towards lists that earn more than others of their group."""
-    module, settings = _needs("training.grpo"), _needs("training.grpo_config").GrpoConfig
+    module, settings = training_module("training.grpo"), training_module("training.grpo_config").GrpoConfig
     chosen: dict[str, Any] = {"level": level, "seed": seed} | ({"steps": steps} if steps else {})
     config, first, judge = settings(**chosen), _run(start), _ranker(ranker_run)
     _told(
@@ -113,7 +112,7 @@ def reproduce(
     threads: Threads = 1,
 ) -> None:
     """Make the data set and all runs that the paper's comparison needs; then see `aigq evaluate`."""
-    module = _needs("training.reproduce")
+    module = training_module("training.reproduce")
     budget = module.SMALL if small else module.WHOLE
     module.reproduce(data, runs, replace(budget, seeds=seeds or budget.seeds), threads=threads)
     out.print(f"All runs are in {escape(str(runs))}. Now: aigq evaluate --data {data} --runs {runs}")
@@ -121,30 +120,19 @@ def reproduce(
 
 def _told(run: Callable[[Any], Path]) -> None:
     """Run it in the processes that torchrun started, or alone, and say where the result is."""
-    with _needs("training.processes").joined_world() as world:
+    with training_module("training.processes").joined_world() as world:
         made = run(world)
         if world.writes:
             out.print(f"Written: {escape(str(made))}")
 
 
 def _dataset(folder: Path) -> Any:
-    return _needs("training.datasets.dataset").load_dataset(folder)
+    return training_module("training.datasets.dataset").load_dataset(folder)
 
 
 def _run(folder: Path) -> Any:
-    return _needs("training.checkpoint").load_run(folder)
+    return training_module("training.checkpoint").load_run(folder)
 
 
 def _ranker(folder: Path) -> Any:
-    return _needs("training.ranker").load_ranker(folder)
-
-
-def _needs(module: str) -> Any:
-    """A module of the training room, which needs packages that serving does not."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise TrainingError(
-            f"Training needs a package that is not installed: {error.name}.",
-            action="pip install 'aigq[cpu,train,data]'",
-        ) from error
+    return training_module("training.ranker").load_ranker(folder)
