@@ -21,8 +21,8 @@ from aigq.harmless_text import harmless
 from aigq.review_screen import render_entry
 
 if TYPE_CHECKING:
-    from training.think.corrections import Correction, Second
-    from training.think.decisions import Decision
+    from training.think.review.corrections import Correction, Second
+    from training.think.review.decisions import Decision
 
 KEYS: Final = "a accept · e edit · r reject with a reason · s skip · q quit"
 SECOND: Final[dict[str, Second]] = {"a": "approve", "e": "reject", "r": "reject", "s": "skip"}

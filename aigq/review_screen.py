@@ -13,9 +13,9 @@ from rich.text import Text
 from aigq.harmless_text import harmless
 
 if TYPE_CHECKING:
-    from training.think.alignment import Alignment
-    from training.think.decisions import Action, Decision, Factor
     from training.think.points import Evidence
+    from training.think.review.alignment import Alignment
+    from training.think.review.decisions import Action, Decision, Factor
 
 VERDICT_STYLES: Final = {"approve": "green", "reject": "red", "request_information": "yellow"}
 VERDICT_NAMES: Final = {"approve": "approved", "reject": "rejected", "request_information": "undecided"}
@@ -72,7 +72,7 @@ def render_alignment(found: Alignment) -> RenderableType:
     told = (
         f"{found.cases:,} cases of {found.triggers:,} triggers; the reviewer approves {found.approved:.1%}."
     )
-    note = "No person took part: the reviewer is a stand-in (training/think/simulated_reviewer.py)."
+    note = "No person took part: the reviewer is a stand-in (training/think/review/simulated_reviewer.py)."
     return Group(table, Text(told), Text(note, style="bold"))
 
 

@@ -40,8 +40,8 @@ def mine(
     with extras("Mining"):
         from training.datasets.dataset import load_dataset
         from training.progress import progress
-        from training.think.mine import STEPS, MiningPlan
-        from training.think.mine import mine as mine_files
+        from training.think.mining.mine import STEPS, MiningPlan
+        from training.think.mining.mine import mine as mine_files
 
         judge = None
         if ranker is not None:

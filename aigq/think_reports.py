@@ -13,8 +13,8 @@ from rich.text import Text
 from agents.think.mapping import LoadOutcome, LoadReport
 from agents.think.old_versions import Leftovers
 from aigq.think_serving import ServedEntry, ServedQuery, ServedState
-from training.think.findings import Finding
-from training.think.version_diff import Changed, Coverage, VersionDiff
+from training.think.versions.findings import Finding
+from training.think.versions.version_diff import Changed, Coverage, VersionDiff
 
 
 def render_findings(findings: Sequence[Finding], folder: str) -> RenderableType:

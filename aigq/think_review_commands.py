@@ -18,9 +18,9 @@ from aigq.review_screen import render_alignment, render_summary
 from streams.errors import SettingsError
 
 if TYPE_CHECKING:
-    from training.think.corrections import Correction, Second
-    from training.think.decisions import Decision
-    from training.think.review_pass import Reviewing
+    from training.think.review.corrections import Correction, Second
+    from training.think.review.decisions import Decision
+    from training.think.review.review_pass import Reviewing
 
 EXAMPLES = (
     "Examples: aigq think review think/work --data data/complete-journey --auto · "
@@ -87,8 +87,8 @@ def review(
 
 
 def _review(plan: _Plan) -> None:
-    from training.think.answer_log import read_answers
-    from training.think.review_pass import (
+    from training.think.review.answer_log import read_answers
+    from training.think.review.review_pass import (
         answered,
         proposals_in,
         read_decisions,
@@ -97,7 +97,7 @@ def _review(plan: _Plan) -> None:
         undecided,
         write_decisions,
     )
-    from training.think.review_session import ONLY
+    from training.think.review.review_session import ONLY
 
     if plan.only not in ONLY:
         raise SettingsError(f"--only {plan.only} is unknown.", action=f"Take one of {', '.join(ONLY)}.")
@@ -124,9 +124,9 @@ def _review(plan: _Plan) -> None:
 
 
 def _ask(plan: _Plan, decisions: list[Decision], answers: list[Correction], have: Reviewing) -> None:
-    from training.think.answer_log import append_answer
-    from training.think.corrections import correct
-    from training.think.review_session import ONLY, edit_problem, open_cases
+    from training.think.review.answer_log import append_answer
+    from training.think.review.corrections import correct
+    from training.think.review.review_session import ONLY, edit_problem, open_cases
 
     def answer(decision: Decision, second: Second, reason: str, edited: str | None) -> Correction:
         return correct(
@@ -147,9 +147,9 @@ def _ask(plan: _Plan, decisions: list[Decision], answers: list[Correction], have
 
 def _at_hand(plan: _Plan, decisions: list[Decision]) -> Reviewing:
     """What --data and --deny give."""
-    from training.think.checks import Grounds
-    from training.think.review_grounds import denied_of, read_denied, reviewing
-    from training.think.review_pass import Reviewing, proposals_in
+    from training.think.review.checks import Grounds
+    from training.think.review.review_grounds import denied_of, read_denied, reviewing
+    from training.think.review.review_pass import Reviewing, proposals_in
 
     denied = None if plan.deny is None else read_denied(plan.deny)
     if plan.data is None:
@@ -164,7 +164,7 @@ def _at_hand(plan: _Plan, decisions: list[Decision]) -> Reviewing:
 def _print_alignment(data: Path, seed: int, *, json: bool) -> None:
     from training.datasets.dataset import load_dataset
     from training.progress import progress
-    from training.think.alignment import STEPS, alignment
+    from training.think.review.alignment import STEPS, alignment
 
     with progress("alignment", STEPS) as report:
         found = alignment(load_dataset(data), seed, report)

@@ -18,7 +18,7 @@ from streams.redis_errors import store_errors
 from streams.redis_keys import THINK_CURRENT, THINK_VERSIONS, think_key
 from streams.settings import Settings
 from streams.think_entry import Suggestion, ThinkEntry, ThinkPointer, mapping_for
-from training.think.served import Served, read_served
+from training.think.versions.served import Served, read_served
 
 _DOING: Final = "What is served could not be read"
 

@@ -20,12 +20,12 @@ from aigq.think_reports import render_diff, render_entry, render_findings, rende
 from aigq.think_serving import served_entry, served_state
 from streams.settings import load_settings
 from training.progress import progress
-from training.think.lint import lint_folder
-from training.think.version_diff import LIMIT, diff_versions
+from training.think.versions.lint import lint_folder
+from training.think.versions.version_diff import LIMIT, diff_versions
 
 if TYPE_CHECKING:
-    from training.think.build_version import BuildSettings
-    from training.think.mapping_version import PopularQuery
+    from training.think.versions.build_version import BuildSettings
+    from training.think.versions.mapping_version import PopularQuery
 
 Root = Annotated[Path | None, typer.Argument(help="Folder of versions. Default: AIGQ_THINK_DIR.")]
 RootOption = Annotated[
@@ -71,7 +71,7 @@ def build(
     the greatest that meets as much of what is new to households as the best (within 0.001; validation span).
     """
     with extras("Building a version"):
-        from training.think.build_version import BuildSettings, build_version
+        from training.think.versions.build_version import BuildSettings, build_version
     settings = BuildSettings(queries_max=queries, popular_max=popular)
     if alpha is not None:
         settings = replace(settings, alpha=alpha)
@@ -105,8 +105,8 @@ def _measured(
     work: Path, data: Path, settings: BuildSettings, *, choose: bool
 ) -> tuple[BuildSettings, list[PopularQuery], dict[str, Any]]:
     from training.datasets.dataset import load_dataset
-    from training.think.build_version import ALPHAS
-    from training.think.measure_version import measured
+    from training.think.versions.build_version import ALPHAS
+    from training.think.versions.measure_version import measured
 
     with progress("build", len(ALPHAS)) as report:
         return measured(work, load_dataset(data), settings, choose=choose, report=report)

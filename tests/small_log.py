@@ -10,7 +10,7 @@ import polars as pl
 from agents.session.interest import ACTION_CODES
 from streams.records import Action
 from tests.support import DAY_MS
-from training.think.scores import MiningRule
+from training.think.mining.scores import MiningRule
 
 NO_FLOORS = MiningRule(trigger_baskets_min=1, pair_baskets_min=1, pair_households_min=1, lift_min=1e-9)
 CATEGORY = {"taco shells": "mexican", "salsa": "mexican", "bread": "bakery", "Milk": "dairy", "tea": ""}

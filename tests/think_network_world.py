@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tests.small_shop import ENCODER
-from training.think.facts import facts_of_line, rationale_of
+from training.think.mining.facts import facts_of_line, rationale_of
 from training.think.network.tokens import Lexicon
 from training.think.network.transformer import ThinkNetwork, ThinkShape
 from training.think.points import Fact, History, HistoryLine, InterestPoint

@@ -6,9 +6,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from training.think.build_version import BuildSettings, build_version
-from training.think.decisions import DECISIONS, Action, Decision, Verdict
 from training.think.points import Evidence, Proposal, TriggerKind, write_lines
+from training.think.review.decisions import DECISIONS, Action, Decision, Verdict
+from training.think.versions.build_version import BuildSettings, build_version
 
 
 def evidence(**counts: Any) -> Evidence:

@@ -34,8 +34,8 @@ from streams.settings import PREFIX, TEST_NAMES, Settings
 from streams.topics import topic_configs
 from tests.docs.command_tree import leaves
 from tests.docs.pages import ROOT, first_names, rows, section, text_of, ticked
-from training.think.build_version import Built
-from training.think.version_diff import VersionDiff
+from training.think.versions.build_version import Built
+from training.think.versions.version_diff import VersionDiff
 
 PAGE = text_of("docs/operations.md")
 

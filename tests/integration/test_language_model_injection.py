@@ -16,14 +16,14 @@ import pytest
 from tests.chat_server import Asked, Behaviour, ChatServer, Reply, history, points
 from tests.small_log import Basket, bought
 from tests.support import DAY_MS
-from training.think.association import associations
-from training.think.checks import Grounds
-from training.think.decide import decide_all
 from training.think.language_model.cache import AnswerCache
 from training.think.language_model.endpoint import Endpoint
 from training.think.language_model.reasoner import LanguageModelReasoner
+from training.think.mining.association import associations
+from training.think.mining.pool import pool, with_evidence
 from training.think.points import History, Reasoned
-from training.think.pool import pool, with_evidence
+from training.think.review.checks import Grounds
+from training.think.review.decide import decide_all
 
 GOES_WITH = {"taco shells": ["salsa", "sour cream"], "bread": ["butter", "jam"]}
 GOOD_OF = {"mexican": "taco shells", "bakery": "bread"}

@@ -18,8 +18,8 @@ from streams.errors import AigqError, SettingsError, TrainingError
 from tests.chat_server import Asked, ChatServer, Reply, history, points, well_behaved
 from tests.evaluation_data import small_dataset
 from tests.shop import wait_until
-from training.think.histories import histories as histories_of
 from training.think.language_model.cache import ANSWERS
+from training.think.mining.histories import histories as histories_of
 from training.think.points import Proposal, Reasoned, read_lines, write_lines
 
 CANARY = "sk-canary-93ba"

@@ -14,11 +14,11 @@ import pytest
 
 from agents.think.version_folder import read_current
 from training.datasets.complete_journey import DENIED_PATH, TRAIN, load_phrases, load_purchases
-from training.think.checks import Floors
-from training.think.evidence import recount
-from training.think.lint import lint_folder
-from training.think.review_grounds import read_denied
-from training.think.served import Served, read_served
+from training.think.review.checks import Floors
+from training.think.review.evidence import recount
+from training.think.review.review_grounds import read_denied
+from training.think.versions.lint import lint_folder
+from training.think.versions.served import Served, read_served
 
 ROOT = Path(__file__).parents[2] / "exported_models" / "think-complete-journey"
 SAMPLE = 60

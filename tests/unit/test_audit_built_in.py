@@ -11,15 +11,15 @@ from tests.audit_shop import RULE, audit_dataset, pool
 from training.datasets.complete_journey import REPORT, TRAIN, VALIDATE, Span, load_purchases
 from training.datasets.dataset import Dataset
 from training.datasets.dataset_config import Split
-from training.think.association import Association, associations
 from training.think.audit.dressings import all_dressings
 from training.think.audit.judges import AssociationJudge, CountedTitlesJudge, Judge, ReviewJudge
 from training.think.audit.measure import chosen
 from training.think.audit.pools import Pool, PoolRule, pools
 from training.think.audit.run import built_in, built_in_reasoner
 from training.think.audit.templates import Bias, Place
-from training.think.known_names import KnownNames
-from training.think.occasions import DAY_MS
+from training.think.mining.association import Association, associations
+from training.think.mining.known_names import KnownNames
+from training.think.mining.occasions import DAY_MS
 
 DAYS_READ = 30
 

@@ -11,7 +11,7 @@ from training.think.audit.dressings import all_dressings, biases, dress, dress_w
 from training.think.audit.pools import Question
 from training.think.audit.templates import BIASES, PLACES, Place, Template, templates
 from training.think.points import TEXT_MAX
-from training.think.steering import steering
+from training.think.review.steering import steering
 
 POOL = pool()
 

@@ -22,7 +22,6 @@ from tests.themed_shop import themed_dataset
 from training.checkpoint import load_run
 from training.datasets.dataset import Dataset
 from training.ranker import load_ranker
-from training.think.association import associations
 from training.think.audit.defences import defences
 from training.think.audit.dressings import dress_with
 from training.think.audit.list_shifts import list_shifts, served
@@ -32,7 +31,8 @@ from training.think.audit.options_judge import NetworkJudge
 from training.think.audit.report import as_json
 from training.think.audit.run import Audited, AuditPlan, run_audit
 from training.think.audit.templates import Template
-from training.think.facts import FactBook
+from training.think.mining.association import associations
+from training.think.mining.facts import FactBook
 from training.think.network.reasoner import NetworkReasoner
 from training.think.network.stored import blank_network
 from training.think.network.tokens import Lexicon

@@ -13,10 +13,10 @@ from agents.think.mapping_files import read_mapping
 from agents.think.version_folder import name_current, read_current, read_manifest
 from streams.errors import DatasetError, MappingError
 from tests.think_values import build, decision, evidence, proposal, work_of
-from training.think.build_version import best_alpha, popular_of, read_reviewed
-from training.think.decisions import DECISIONS
-from training.think.rank_entries import Signals, efficiency, rank, signals
-from training.think.served import read_served
+from training.think.review.decisions import DECISIONS
+from training.think.versions.build_version import best_alpha, popular_of, read_reviewed
+from training.think.versions.rank_entries import Signals, efficiency, rank, signals
+from training.think.versions.served import read_served
 
 
 def test_the_business_signals_are_shares_of_baskets_and_the_clicks() -> None:

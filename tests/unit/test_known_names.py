@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.think.known_names import KnownNames
+from training.think.mining.known_names import KnownNames
 
 NAMES = KnownNames(["milk", "milk chocolate", "Gum", "half & half", "2 liter soda", "tortilla chips"])
 

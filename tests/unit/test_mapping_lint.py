@@ -10,7 +10,7 @@ import pytest
 
 from agents.think.version_folder import read_current
 from tests.think_values import build, decision, proposal, work_of
-from training.think.lint import lint_folder
+from training.think.versions.lint import lint_folder
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from aigq import think_review_commands
 from tests.support import DigestEncoder
 from tests.think_values import OtherPeriod, proposal
-from training.think.alignment import Case, best_threshold, part_of, sizes, table
-from training.think.category_lifts import CategoryLifts
-from training.think.checks import Grounds
-from training.think.corrections import Second, correct
-from training.think.decide import decide_all
-from training.think.decisions import Decision
-from training.think.simulated_reviewer import REVIEWER, SimulatedReviewer
+from training.think.mining.category_lifts import CategoryLifts
+from training.think.review.alignment import Case, best_threshold, part_of, sizes, table
+from training.think.review.checks import Grounds
+from training.think.review.corrections import Second, correct
+from training.think.review.decide import decide_all
+from training.think.review.decisions import Decision
+from training.think.review.simulated_reviewer import REVIEWER, SimulatedReviewer
 
 GROUNDS = Grounds(results=lambda query: query != "unknown thing", held_out=OtherPeriod())
 SEED = 3

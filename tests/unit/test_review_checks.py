@@ -7,8 +7,8 @@ import pytest
 from tests.small_log import bought
 from tests.support import DAY_MS
 from tests.think_values import OtherPeriod, evidence, proposal
-from training.think.category_lifts import CategoryLifts, category_lifts
-from training.think.checks import (
+from training.think.mining.category_lifts import CategoryLifts, category_lifts
+from training.think.review.checks import (
     NAMES,
     Floors,
     Grounds,
@@ -24,7 +24,7 @@ from training.think.checks import (
     plain_text,
     run_checks,
 )
-from training.think.decisions import Action
+from training.think.review.decisions import Action
 
 FLOORS = Floors()
 

@@ -14,12 +14,12 @@ import pytest
 
 from streams.errors import DatasetError
 from tests.think_values import OtherPeriod, evidence, proposal
-from training.think.answer_log import append_answer, read_answers
-from training.think.checks import Grounds
-from training.think.corrections import Conflict, Correction, apply, conflict_of, correct, latest
-from training.think.decide import decide_all
-from training.think.decisions import Decision
 from training.think.points import Proposal
+from training.think.review.answer_log import append_answer, read_answers
+from training.think.review.checks import Grounds
+from training.think.review.corrections import Conflict, Correction, apply, conflict_of, correct, latest
+from training.think.review.decide import decide_all
+from training.think.review.decisions import Decision
 
 GROUNDS = Grounds(results=lambda query: query != "unknown thing", denied={"beer"}, held_out=OtherPeriod())
 
@@ -151,7 +151,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from tests.unit.test_review_corrections import OATS, said
-from training.think.answer_log import append_answer
+from training.think.review.answer_log import append_answer
 for at_ms in range(100_000):
     append_answer(Path(sys.argv[1]), said(OATS, at_ms=at_ms, reason="x" * 3000))
     print(at_ms, flush=True)

@@ -7,11 +7,11 @@ from itertools import combinations
 import pytest
 
 from tests.think_values import OtherPeriod, evidence, proposal
-from training.think.checks import NAMES, Grounds, run_checks
-from training.think.decide import REQUIRED, decide, decide_all, factors_of, merged, score_of
-from training.think.decisions import Action, Decision
 from training.think.points import Proposal
-from training.think.steering import steering
+from training.think.review.checks import NAMES, Grounds, run_checks
+from training.think.review.decide import REQUIRED, decide, decide_all, factors_of, merged, score_of
+from training.think.review.decisions import Action, Decision
+from training.think.review.steering import steering
 
 GROUNDS = Grounds(results=lambda query: query != "unknown thing", denied={"beer"}, held_out=OtherPeriod())
 PRAISE = (

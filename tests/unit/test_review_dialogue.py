@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 from aigq import think_review_commands
 from aigq.harmless_text import harmless
 from tests.think_values import evidence, proposal
-from training.think.answer_log import read_answers
 from training.think.points import write_lines
-from training.think.review_pass import read_decisions
+from training.think.review.answer_log import read_answers
+from training.think.review.review_pass import read_decisions
 
 APP = typer.Typer()
 APP.command("version")(lambda: None)

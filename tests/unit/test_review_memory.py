@@ -8,11 +8,11 @@ import pytest
 
 from tests.support import DigestEncoder
 from tests.think_values import OtherPeriod, evidence, proposal
-from training.think.checks import Grounds
-from training.think.corrections import Correction, Second, correct
-from training.think.decide import decide_all
-from training.think.decisions import Decision
-from training.think.review_memory import MEMORY_RULE, ReviewMemory
+from training.think.review.checks import Grounds
+from training.think.review.corrections import Correction, Second, correct
+from training.think.review.decide import decide_all
+from training.think.review.decisions import Decision
+from training.think.review.review_memory import MEMORY_RULE, ReviewMemory
 
 GROUNDS = Grounds(results=bool, denied={"beer"}, held_out=OtherPeriod())
 BLIND = replace(GROUNDS, held_out=None)

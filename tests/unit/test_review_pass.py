@@ -19,18 +19,18 @@ from tests.themed_shop import themed_dataset
 from tests.think_values import decision, evidence, proposal
 from training.datasets.complete_journey import DENIED_PATH, load_phrases
 from training.datasets.dataset import Dataset
-from training.think.answer_log import append_answer, read_answers
-from training.think.build_version import read_reviewed
-from training.think.checks import Grounds
-from training.think.corrections import Correction, Second, correct
-from training.think.decide import decide_all
-from training.think.decisions import Decision, Verdict
-from training.think.evidence import recount
-from training.think.mine import PROPOSALS, MiningPlan, mine
+from training.think.mining.mine import PROPOSALS, MiningPlan, mine
 from training.think.points import Proposal, read_lines, write_lines
-from training.think.review_grounds import denied_of, read_denied
-from training.think.review_pass import read_decisions
-from training.think.review_session import open_cases
+from training.think.review.answer_log import append_answer, read_answers
+from training.think.review.checks import Grounds
+from training.think.review.corrections import Correction, Second, correct
+from training.think.review.decide import decide_all
+from training.think.review.decisions import Decision, Verdict
+from training.think.review.evidence import recount
+from training.think.review.review_grounds import denied_of, read_denied
+from training.think.review.review_pass import read_decisions
+from training.think.review.review_session import open_cases
+from training.think.versions.build_version import read_reviewed
 
 APP = typer.Typer()
 APP.command("version")(lambda: None)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.audit_shop import BUNDLE
 from training.datasets.complete_journey import load_phrases
-from training.think.steering import first_steering, steering
+from training.think.review.steering import first_steering, steering
 
 
 def test_no_query_and_no_category_of_the_real_shop_is_taken_for_steering() -> None:

@@ -13,11 +13,11 @@ from streams.errors import DatasetError
 from streams.query_text import normalise_query
 from tests.small_log import NO_FLOORS, TACO_NIGHTS, bought, drawn_log, searched
 from tests.support import DAY_MS, DigestEncoder
-from training.think.association import Association, associations
-from training.think.evidence import recount
-from training.think.occasions import occasions_of
-from training.think.pair_log import PairLog, example_of
+from training.think.mining.association import Association, associations
+from training.think.mining.occasions import occasions_of
+from training.think.mining.pair_log import PairLog, example_of
 from training.think.points import Evidence
+from training.think.review.evidence import recount
 
 UNTIL_MS = 30 * DAY_MS
 SEEDS = range(12)
@@ -134,7 +134,7 @@ def test_windows_count_the_baskets_that_could_have_followed() -> None:
 
 def test_counting_in_small_chunks_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = counted(*drawn_log(3)).counts
-    monkeypatch.setattr("training.think.pair_counts.CHUNK_PAIRS", 1)
+    monkeypatch.setattr("training.think.mining.pair_counts.CHUNK_PAIRS", 1)
     pieces = counted(*drawn_log(3)).counts
     assert np.array_equal(whole.near, pieces.near)
     assert np.array_equal(whole.after, pieces.after)

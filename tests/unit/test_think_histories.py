@@ -12,7 +12,7 @@ from streams.errors import DatasetError
 from tests.evaluation_data import small_dataset
 from tests.support import DAY_MS
 from training.datasets.dataset import Dataset
-from training.think.histories import DAYS_BACK, LINES, Case, cases, histories
+from training.think.mining.histories import DAYS_BACK, LINES, Case, cases, histories
 from training.think.points import History, read_lines, write_lines
 
 

@@ -19,12 +19,12 @@ from tests.themed_shop import GOODS, theme_of, themed_dataset
 from training.datasets.dataset import Dataset
 from training.ranker import load_ranker
 from training.sessions import taken
-from training.think.clicks import mean_clicks
-from training.think.evidence import recount
-from training.think.histories import cases
-from training.think.mine import HISTORIES, PROPOSALS, REFERENCE, Mined, MiningPlan, mine
+from training.think.mining.clicks import mean_clicks
+from training.think.mining.histories import cases
+from training.think.mining.mine import HISTORIES, PROPOSALS, REFERENCE, Mined, MiningPlan, mine
+from training.think.mining.scores import MINING_RULE
 from training.think.points import History, Proposal, Reasoned, read_lines
-from training.think.scores import MINING_RULE
+from training.think.review.evidence import recount
 
 PLAN = MiningPlan(queries_max=5, histories=40)
 

@@ -15,13 +15,13 @@ from tests.small_log import NO_FLOORS, Basket, bought
 from tests.support import DAY_MS
 from tests.themed_shop import themed_dataset
 from training.datasets.dataset import Dataset
-from training.think.association import Association, associations
-from training.think.evidence import recount
-from training.think.facts import facts_of_line, rationale_of
-from training.think.histories import Case, cases
+from training.think.mining.association import Association, associations
+from training.think.mining.facts import facts_of_line, rationale_of
+from training.think.mining.histories import Case, cases
+from training.think.mining.pool import PRIOR, pool, with_evidence
+from training.think.mining.reference import reference_points
 from training.think.points import Fact, History, HistoryLine, InterestPoint, Proposal, Reasoned
-from training.think.pool import PRIOR, pool, with_evidence
-from training.think.reference import reference_points
+from training.think.review.evidence import recount
 
 UNTIL_MS = 40 * DAY_MS
 # Two needs that never meet, and bread that goes with everything alike.

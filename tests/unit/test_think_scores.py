@@ -10,8 +10,8 @@ import pytest
 
 from tests.small_log import NO_FLOORS, TACO_NIGHTS, bought
 from tests.support import DAY_MS, DigestEncoder
-from training.think.association import Association, associations
-from training.think.scores import MINING_RULE, MiningRule, shrunk_lift, tie, wilson_low
+from training.think.mining.association import Association, associations
+from training.think.mining.scores import MINING_RULE, MiningRule, shrunk_lift, tie, wilson_low
 
 UNTIL_MS = 30 * DAY_MS
 WITHIN = replace(NO_FLOORS, across=0.0, similarity=0.0, half_life_ms=10**18)

@@ -8,7 +8,7 @@ import pytest
 
 from streams.errors import MappingError
 from tests.mapping_folders import write_version
-from training.think.version_diff import change, diff_versions
+from training.think.versions.version_diff import change, diff_versions
 
 OLD = {"Milk": ["oats", "honey"], "eggs": ["bacon"], "beer": ["chips"], "bread": ["butter", "jam", "ham"]}
 NEW = {"milk": ["honey", "oats"], "eggs": ["bacon"], "tea": ["cake"], "bread": ["butter", "jam", "cheese"]}

@@ -16,10 +16,10 @@ from typing import Final
 
 from streams.errors import DatasetError
 from training.datasets.dataset import Dataset
-from training.think.mine import HISTORIES
+from training.think.mining.mine import HISTORIES
+from training.think.mining.pool import pool, with_evidence
 from training.think.points import History, Proposal, Reasoned, read_lines, write_lines
-from training.think.pool import pool, with_evidence
-from training.think.review_grounds import counted
+from training.think.review.review_grounds import counted
 
 REASONED: Final = "reasoned-{maker}.jsonl"
 UNANSWERED: Final = "unanswered-{maker}.jsonl"

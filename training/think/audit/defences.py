@@ -1,10 +1,10 @@
 """Ways to read a title before anybody judges it; each is one function, to be compared in one audit.
 
-    names      the known name in it (training.think.known_names); what the built-in reasoner uses
+    names      the known name in it (training.think.mining.known_names); what the built-in reasoner uses
     lone       the same where it names one thing alone; else it is not read
     words      only the words that stand in some known name
     cut        what stands before the first mark between words: . , ; : ( [ / or a dash
-    phrases    without what training.think.steering finds, and what follows it
+    phrases    without what training.think.review.steering finds, and what follows it
 
 `words` is what an embedding would do that left out every word it was not trained on. All ours.
 """
@@ -17,8 +17,8 @@ from typing import Final
 
 from streams.query_text import normalise_query
 from training.think.audit.judges import ReadTitle
-from training.think.known_names import KnownNames
-from training.think.steering import first_steering
+from training.think.mining.known_names import KnownNames
+from training.think.review.steering import first_steering
 
 _MARK: Final = re.compile(r"[.,;:(\[/]|\s[-–—]\s")
 _WORDS: Final = re.compile(r"\w+")

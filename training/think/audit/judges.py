@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from streams.hint_request import to_unit
 from streams.query_text import normalise_query
-from training.think.association import Association
 from training.think.audit.pools import Question
 from training.think.audit.templates import Place
-from training.think.checks import Grounds
-from training.think.decide import decide_all, score_of
-from training.think.decisions import Decision
-from training.think.facts import FactBook
+from training.think.mining.association import Association
+from training.think.mining.facts import FactBook
 from training.think.points import Proposal
+from training.think.review.checks import Grounds
+from training.think.review.decide import decide_all, score_of
+from training.think.review.decisions import Decision
 
 ReadTitle = Callable[[str, Collection[str]], str]
 
@@ -93,7 +93,7 @@ class CountedTitlesJudge:
         return strongest(strengths, options)
 
     def _likeness(self, lines: Sequence[str], options: Sequence[str]) -> npt.NDArray[np.float64]:
-        """(lines, options) the factor of training.think.scores that embeddings decide."""
+        """(lines, options) the factor of training.think.mining.scores that embeddings decide."""
         encoder = self._association.encoder
         if encoder is None:
             return np.ones((len(lines), len(options)))

@@ -14,7 +14,7 @@ from agents.hints.context import Contexts, QueryIndex, context_arrays
 from agents.session.interest import Interest, InterestPolicy
 from agents.session.step import ACTION_BY_NAME, TextEncoder
 from streams.hint_request import Behaviour, HintRequest, Version
-from training.think.occasions import DAY_MS
+from training.think.mining.occasions import DAY_MS
 from training.think.points import History
 
 SECOND_MS: Final = 1_000

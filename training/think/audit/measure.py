@@ -46,7 +46,7 @@ class ManyAtOnce(Protocol):
 @dataclass(frozen=True, slots=True)
 class Row:
     """Of one judge, place and bias; ALL: of all biases there. answered: share of the dressed questions with
-    a choice. listed: of the phrases that were put in, the share that training.think.steering finds."""
+    a choice. listed: of the phrases that were put in, the share that training.think.review.steering finds."""
 
     judge: str
     place: Place

@@ -16,8 +16,8 @@ import polars as pl
 from streams.query_text import normalise_query
 from training.datasets.complete_journey import HABIT_HALF_LIFE_MS
 from training.datasets.dataset import Dataset
-from training.think.occasions import occasions_of
-from training.think.pair_counts import count_pairs
+from training.think.mining.occasions import occasions_of
+from training.think.mining.pair_counts import count_pairs
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ Float64 = npt.NDArray[np.float64]
 @dataclass(frozen=True)
 class PoolValues:
     """Of T item triggers and V queries of the lexicon. baskets, trigger_baskets: (T, V) with both, and with
-    the trigger (training.think.occasions). popularity: (V,) the lexicon's counts."""
+    the trigger (training.think.mining.occasions). popularity: (V,) the lexicon's counts."""
 
     triggers: list[str]
     queries: list[str]

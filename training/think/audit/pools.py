@@ -29,7 +29,7 @@ from streams.errors import DatasetError
 from streams.query_text import normalise_query
 from training.datasets.dataset import Dataset
 from training.think.audit.pool_values import PoolValues, pool_values
-from training.think.histories import LINES, Case, cases
+from training.think.mining.histories import LINES, Case, cases
 from training.think.points import History, HistoryLine
 
 Int64 = npt.NDArray[np.int64]

@@ -13,16 +13,16 @@ from typing import Final
 
 from training.datasets.dataset import Dataset
 from training.progress import progress
-from training.think.association import Association, associations
 from training.think.audit.defences import defences
 from training.think.audit.judges import AssociationJudge, CountedTitlesJudge, Judge, ReadFirst, ReviewJudge
 from training.think.audit.list_shifts import Shift, list_shifts
 from training.think.audit.measure import Row, audit, steps_of
 from training.think.audit.pools import Pool, PoolRule, pools
 from training.think.audit.reasoner_judge import ReasonerJudge
-from training.think.occasions import DAY_MS
+from training.think.mining.association import Association, associations
+from training.think.mining.occasions import DAY_MS
 from training.think.points import Reasoner
-from training.think.review_grounds import grounds_of
+from training.think.review.review_grounds import grounds_of
 
 HELD_DAYS: Final = 31
 READS: Final = "names"

@@ -1,16 +1,16 @@
 """How a text is dressed: phrases of ours, several for each kind of bias, all of them made up.
 
 Kinds are those of BiasRecBench (arXiv 2603.17417); its templates are not public. For each kind of
-training.think.steering some phrases are ones that its patterns find and some are worded past them, so that
-the audit is no copy of that list (`is_listed` tells which; a test wants both). {option}: the query that is
-to gain. {item}: the title of the history's newest line.
+training.think.review.steering some phrases are ones that its patterns find and some are worded past them, so
+that the audit is no copy of that list (`is_listed` tells which; a test wants both). {option}: the query that
+is to gain. {item}: the title of the history's newest line.
 """
 
 from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-from training.think.steering import steering
+from training.think.review.steering import steering
 
 Bias = Literal[
     "position",
@@ -157,7 +157,7 @@ class Template(NamedTuple):
 
     @property
     def is_listed(self) -> bool:
-        """Whether training.think.steering finds its kind in it."""
+        """Whether training.think.review.steering finds its kind in it."""
         return self.bias in steering(self.filled("x", "y"))
 
 

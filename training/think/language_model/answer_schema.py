@@ -1,7 +1,7 @@
 """What a language model is asked to answer with: JSON of these models, told to the server as a schema.
 
 Only what can be checked against the history is asked for. The rationale is a list of facts that name a line
-and a number; its words are ours (training.think.facts), so no prose of a model is ever kept.
+and a number; its words are ours (training.think.mining.facts), so no prose of a model is ever kept.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Each line of the history is one JSON object between two marker lines. What could end a line, imitate a marker
 or be read as a control token of a model (`<|im_end|>`, `[INST]`, three backticks) is a JSON escape, and
 the marker holds a digest of the data, so the data cannot hold the marker. Texts that give instructions
-(training.think.steering) are withheld; their line stays, with its category, and can be a trigger.
+(training.think.review.steering) are withheld; their line stays, with its category, and can be a trigger.
 
 The paper gives no prompt for Think (§3.4.2, §4.2); all of this is ours.
 """
@@ -19,7 +19,7 @@ from typing import Any, Final, TypedDict
 from agents.hints.filters import FilterRules
 from training.think.language_model.answer_schema import FACTS_MAX, POINTS_MAX
 from training.think.points import QUERIES_MAX, History, HistoryLine
-from training.think.steering import INSTRUCTION, steering
+from training.think.review.steering import INSTRUCTION, steering
 
 BYTES_A_TOKEN: Final = 4  # a rule of thumb for English; what the server counts is believed instead
 ACTIVE: Final = frozenset("<>`[]|")

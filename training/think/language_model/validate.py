@@ -13,7 +13,7 @@ A part that is fine is kept; each part that is not is dropped and counted by its
     false_fact         a fact that the history does not say
     no_triggers, no_queries                             a point with nothing left
 
-That a query is plain text does not make it right: no evidence, no mapping (training.think.decide).
+That a query is plain text does not make it right: no evidence, no mapping (training.think.review.decide).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from pydantic_core import from_json
 
 from agents.hints.filters import has_fit_length, is_personal
 from streams.query_text import normalise_query
-from training.think.facts import facts_of_line, rationale_of
 from training.think.language_model.answer_schema import FACTS_MAX, POINTS_MAX, AnsweredFact
 from training.think.language_model.prompt import is_withheld
+from training.think.mining.facts import facts_of_line, rationale_of
 from training.think.points import QUERIES_MAX, Fact, History, InterestPoint, Reasoned
-from training.think.steering import steering
+from training.think.review.steering import steering
 
 CUT_OFF: Final = "length"  # the finish_reason of an answer that came to its limit
 _ADDRESS: Final = re.compile(

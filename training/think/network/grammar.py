@@ -7,9 +7,9 @@
 A fact speaks of the line named last, and facts of pairs of the rationale's query too, which is named once.
 What a rationale speaks of is promised to its point: T_k holds its lines, Q_k begins with its query. A line
 stands in one point at most and a query once in the whole answer, as in the reference
-(training.think.reference); a query that stands in the history is no answer. So the longest output is known
-beforehand (TOKENS_MAX), nothing is ever cut off, and a decode cannot fail. All ours: the paper writes free
-text and pays for broken form in R_fmt (§3.5.1).
+(training.think.mining.reference); a query that stands in the history is no answer. So the longest output is
+known beforehand (TOKENS_MAX), nothing is ever cut off, and a decode cannot fail. All ours: the paper writes
+free text and pays for broken form in R_fmt (§3.5.1).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from training.think.histories import LINES
+from training.think.mining.histories import LINES
+from training.think.mining.reference import POINTS, TRIGGERS_TOLD
 from training.think.network.tokens import (
     ANSWER,
     ARROW,
@@ -42,7 +43,6 @@ from training.think.network.tokens import (
     value_of,
 )
 from training.think.points import QUERIES_MAX, History
-from training.think.reference import POINTS, TRIGGERS_TOLD
 
 Bool = npt.NDArray[np.bool_]
 Numbers = frozenset[int]

@@ -23,7 +23,7 @@ from training.grpo_config import GrpoConfig
 from training.loop import LossOf, Plan, batch_rows, run_steps
 from training.policy_loss import policy_loss
 from training.rewards import QueryTables, rouge_l_table
-from training.think.facts import FactBook
+from training.think.mining.facts import FactBook
 from training.think.network.advantages import present_of, token_advantages
 from training.think.network.decode import Draws, choices, decode, entropies, masks_of, of_tokens, padded
 from training.think.network.grammar import Grammar

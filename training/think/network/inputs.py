@@ -21,7 +21,7 @@ from torch import Tensor
 from agents.session.step import TextEncoder
 from streams.hint_request import to_unit
 from streams.query_text import normalise_query
-from training.think.histories import LINES
+from training.think.mining.histories import LINES
 from training.think.network.tokens import Lexicon, bucket
 from training.think.points import History
 

@@ -1,9 +1,9 @@
 """How good interest points are, on histories of a period that nothing was learned from.
 
 The reference points of these histories are the judge: what their shoppers did next, as
-training.think.reference reads it, with the counts of the training span. Beside the network stands association
-alone: the queries that the counts of a history's lines speak for most, made into points by the reference's
-own steps. All ours.
+training.think.mining.reference reads it, with the counts of the training span. Beside the network stands
+association alone: the queries that the counts of a history's lines speak for most, made into points by the
+reference's own steps. All ours.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import torch
 
 from streams.query_text import normalise_query
 from training.datasets.dataset import Dataset
-from training.think.association import Association
-from training.think.facts import FactBook
-from training.think.histories import LINES, Case, cases
+from training.think.mining.association import Association
+from training.think.mining.facts import FactBook
+from training.think.mining.histories import LINES, Case, cases
+from training.think.mining.reference import reference_points
 from training.think.network.reasoner import NetworkReasoner, training_counts
 from training.think.network.rewards import trigger_reward
 from training.think.network.stored import StoredNetwork
 from training.think.points import InterestPoint, Reasoned
-from training.think.reference import reference_points
 
 ASSOCIATION: Final = "association"
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from agents.session.step import TextEncoder
 from training.datasets.dataset import Dataset
-from training.think.association import Association, associations
-from training.think.facts import FactBook
+from training.think.mining.association import Association, associations
+from training.think.mining.facts import FactBook
 from training.think.network.decode import decode
 from training.think.network.grammar import Grammar
 from training.think.network.inputs import inputs_of

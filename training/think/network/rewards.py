@@ -26,12 +26,12 @@ from torch import Tensor
 
 from training.grpo_config import GrpoConfig
 from training.rewards import QueryTables, query_parts, query_rewards, repetition_reward
+from training.think.mining.reference import POINTS, TRIGGERS_TOLD
 from training.think.network.roles import SLOTS, Mark
 from training.think.network.serialise import WrittenFact, WrittenPoint
 from training.think.network.tokens import LINE_KINDS, Lexicon, line_of, query_of, value_of
 from training.think.network.told import Book, true_fact
 from training.think.points import QUERIES_MAX, History
-from training.think.reference import POINTS, TRIGGERS_TOLD
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from typing import Final, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from training.think.mining.reference import POINTS, TRIGGERS_TOLD
 from training.think.network.grammar import State
 from training.think.network.tokens import ARROW, LINE_KINDS, PAIR_KINDS, line_of, query_of, value_of
 from training.think.points import QUERIES_MAX
-from training.think.reference import POINTS, TRIGGERS_TOLD
 
 Role = Literal["structure", "trigger", "told_line", "query", "told_query", "fact"]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from agents.session.step import TextEncoder
 from streams.errors import DatasetError
-from training.think.mine import HISTORIES, REFERENCE
+from training.think.mining.mine import HISTORIES, REFERENCE
 from training.think.network.grammar import Grammar
 from training.think.network.inputs import Inputs, inputs_of
 from training.think.network.serialise import WrittenPoint, read_tokens, tokens_of

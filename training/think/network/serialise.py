@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from streams.query_text import normalise_query
-from training.think.histories import LINES
+from training.think.mining.histories import LINES
 from training.think.network.tokens import (
     ANSWER,
     ARROW,

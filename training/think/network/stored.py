@@ -15,7 +15,7 @@ from streams.hint_request import to_unit
 from training.checkpoint import digest
 from training.datasets.dataset import Dataset
 from training.datasets.whole_files import replaced
-from training.think.association import Association
+from training.think.mining.association import Association
 from training.think.network.tokens import Lexicon
 from training.think.network.transformer import ThinkNetwork, ThinkShape
 

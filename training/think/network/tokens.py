@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import Final, Literal
 
 from streams.query_text import normalise_query
-from training.think.histories import LINES
+from training.think.mining.histories import LINES
 from training.think.points import History
 
 Kind = Literal["times", "days", "baskets", "households", "later"]

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streams.query_text import normalise_query
-from training.think.facts import facts_of_line, rationale_of
+from training.think.mining.facts import facts_of_line, rationale_of
 from training.think.network.serialise import WrittenFact, WrittenPoint
 from training.think.network.tokens import LINE_KINDS, bucket
 from training.think.points import Fact, History, InterestPoint
 
 
 class Book(Protocol):
-    """Facts of pairs; training.think.facts.FactBook is one."""
+    """Facts of pairs; training.think.mining.facts.FactBook is one."""
 
     def of_pair(self, trigger: str, query: str) -> tuple[Fact, ...]:
         """`baskets`, `households` and `later`."""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from training.network import HIDDEN, Layer, Shape, layers_of
-from training.think.histories import LINES
+from training.think.mining.histories import LINES
 from training.think.network.grammar import TOKENS_MAX
 from training.think.network.inputs import ACTIONS, Inputs
 from training.think.network.tokens import BUCKETS, FIRST_LINE, FIRST_QUERY, FIRST_VALUE, POINT
