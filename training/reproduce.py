@@ -69,7 +69,7 @@ WHOLE: Final = Budget(
         # A blank network has all to learn: a higher rate.
         sft.SftConfig(sessions="direct", learning_rate=3e-3),
         # And its lists are sharp enough by themselves: at 0.3 the first slots leave nothing to the others.
-        GrpoConfig(sessions="direct", temperature=1.0, learning_rate=3e-4, steps=100),
+        GrpoConfig(sessions="direct", temperature=1.0, learning_rate=1e-3),
     ),
 )
 SMALL: Final = Budget(
