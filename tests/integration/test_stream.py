@@ -41,8 +41,10 @@ def test_events_become_lists_that_a_backend_reads_and_operators_see_it(shop: Sho
     assert shop.count("aigq_freshness_seconds_count") >= 40
     assert get(f"{worker.health_url}/live")[0] == 200
     status, body = get(f"{worker.health_url}/ready")
-    assert (status, orjson.loads(body)) == (200, {"ready": True, "problems": {}})
+    told = orjson.loads(body)
+    assert (status, told["ready"], told["problems"]) == (200, True, {})
     answer = shop.reader.get("nobody-ever-seen", trigger="milk", limit=20)
+    assert told["mapping"]["version"] == answer.mapping
     assert list(answer.sources) == ["think", "popular"]
 
 

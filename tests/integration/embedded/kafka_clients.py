@@ -269,6 +269,7 @@ class Confluent:
             "group.id": "unused",
             "isolation.level": level,
             "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",  # a look-up that timed out begins anew, and not at the end
             "fetch.wait.max.ms": 20,
         }
         consumer = confluent_kafka.Consumer(self._settings(settings | {"enable.auto.commit": False}))
