@@ -34,7 +34,7 @@ reproduce: $(VENV)/dev.stamp ## the paper's comparison from nothing: data, runs,
 bundle: $(VENV)/dev.stamp ## the demo's bundle from the runs of `make reproduce`, and docs/results.md
 	$(BIN)/aigq export $(RUNS)/il_grpo --ranker $(RUNS)/ranker --out exported_models/complete-journey
 	$(BIN)/aigq evaluate --data $(DATA) --runs $(RUNS) --bundle exported_models/complete-journey \
-	    --record --out docs/results.json --page docs/results.md
+	    --mapping exported_models/think-complete-journey --record --out docs/results.json --page docs/results.md
 
 think: $(VENV)/dev.stamp ## the mapping that ships, from the runs of `make reproduce`: mined, reviewed, built
 	$(BIN)/aigq think mine --data $(DATA) --ranker $(RUNS)/ranker --out think/work
