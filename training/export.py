@@ -159,6 +159,19 @@ def _onnx(
             raise TrainingError(
                 f"The batch size of {value.name} was fixed.", action="This is a bug: report it."
             )
+    return without_origins(model)
+
+
+def without_origins(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without what the exporter notes of each node: source lines, with the paths of whoever exported."""
+    graphs = [model.graph, *model.functions]
+    while graphs:
+        graph = graphs.pop()
+        graph.ClearField("metadata_props")
+        for part in (*graph.node, *graph.value_info, *getattr(graph, "initializer", ())):
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")
+        graphs += [one.g for node in graph.node for one in node.attribute if one.HasField("g")]
     return model
 
 

@@ -65,6 +65,10 @@ def test_the_manifest_shows_that_the_lists_beat_popularity() -> None:
     assert metrics["cases"]["next_basket"]["cases"] > 10_000
 
 
+def test_the_committed_graphs_hold_no_source_lines() -> None:
+    assert not any(b".py" in path.read_bytes() for path in COMMITTED.glob("*.onnx"))
+
+
 def test_the_committed_bundle_is_a_few_megabytes() -> None:
     assert sum(path.stat().st_size for path in COMMITTED.iterdir()) < 12_000_000
 

@@ -96,6 +96,12 @@ def test_the_exported_bundle_is_in_order(trained: Trained) -> None:
     assert not (trained.folder / "small.part").exists()
 
 
+def test_a_graph_tells_nothing_of_the_machine_that_exported_it(trained: Trained) -> None:
+    graphs = [path.read_bytes() for path in (trained.folder / "small").glob("*.onnx")]
+    assert graphs
+    assert not any(b".py" in graph for graph in graphs)
+
+
 def test_the_exported_ranker_gives_pytorchs_probabilities(trained: Trained) -> None:
     ranker = load_ranker(trained.folder / "ranker")
     assert trained.bundle.ranker is not None
