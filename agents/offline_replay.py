@@ -28,7 +28,7 @@ from agents.session.step import Rules
 from agents.think.folder_entries import folder_entries
 from streams.errors import ReplayError
 from streams.hint_list import HintList
-from streams.hint_request import HintRequest, decode_request
+from streams.hint_request import decode_request
 from streams.record_log import local_log
 from streams.replay_order import ordered_records, scan_log
 from streams.settings import Settings
@@ -154,34 +154,21 @@ def _generate(
     users, made, dropped = sorted(sessions.requests), list[Composed](), Counter[str]()
     for first in range(0, len(users), batch_limit):
         tell(OfflineProgress("lists", first, len(users)))
-        made += compose(
-            [_request(sessions, user) for user in users[first : first + batch_limit]],
-            bundle,
-            generated_at_ms=0,
-        )
+        batch = [decode_request(sessions.requests[user][1]) for user in users[first : first + batch_limit]]
+        made += compose(batch, bundle, generated_at_ms=0)
     for entry in made:
         dropped.update(entry.dropped)
     if mapping is not None:
-        made = _filled_up(made, sessions, bundle, mapping)
+        made = _filled_up(made, bundle, mapping)
     tell(OfflineProgress("lists", len(users), len(users)))
     lists = (entry.hints for entry in made)
     return tuple(one.model_copy(update={"generated_at": one.as_of}) for one in lists), dropped
 
 
-def _filled_up(
-    made: list[Composed], sessions: OfflineSessions, bundle: Bundle, mapping: Path
-) -> list[Composed]:
-    short = [one for one in made if missing(one, bundle)]
-    found = folder_entries(mapping, {trigger for one in short for trigger in one.hints.triggers})
-    whole = {
-        one.hints.user: filled(one, _request(sessions, one.hints.user), found.of(one.hints.triggers), bundle)
-        for one in short
-    }
-    return [whole.get(one.hints.user, one) for one in made]
-
-
-def _request(sessions: OfflineSessions, user: str) -> HintRequest:
-    return decode_request(sessions.requests[user][1])
+def _filled_up(made: list[Composed], bundle: Bundle, mapping: Path) -> list[Composed]:
+    triggers = {trigger for one in made if missing(one, bundle) for trigger in one.hints.triggers}
+    found = folder_entries(mapping, triggers)
+    return [filled(one, found.of(one.hints.triggers), bundle) for one in made]
 
 
 @contextmanager

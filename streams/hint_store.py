@@ -121,7 +121,7 @@ class HintReader:
     def _round_trip(self, commands: list[Command]) -> list[Any]:
         with store_errors(_DOING), self._client.pipeline(transaction=False) as pipe:
             for command in commands:
-                pipe.execute_command(*command, **{NEVER_DECODE: True})  # type: ignore[no-untyped-call]
+                pipe.execute_command(*command, **{NEVER_DECODE: True})  # type: ignore[no-untyped-call] # redis-py gives it no types
             return _checked(pipe.execute(raise_on_error=False))
 
 

@@ -18,7 +18,7 @@ import pytest
 with warnings.catch_warnings():
     # kafka-python 3.0 reads its schema files with importlib.resources.read_text, deprecated in Python 3.11.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
-    import kafka.protocol.api_message  # noqa: F401
+    import kafka.protocol.api_message  # noqa: F401  # imported for its side effect
 
 from streams.embedded.servers import EmbeddedKafka, EmbeddedRedis
 from tests.shop import Shop

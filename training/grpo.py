@@ -106,15 +106,7 @@ def run_grpo(
     if blocks is not None:
         samples = sessions_of(samples, "direct", blocks.clicked)
     network = start.network()
-    plan = Plan(
-        steps=config.steps,
-        learning_rate=config.learning_rate,
-        weight_decay=0.0,
-        betas=(0.9, 0.999),
-        schedule="constant",
-        seed=config.seed,
-        threads=threads,
-    )
+    plan = grpo_plan(config, threads)
     identity = {"config": asdict(config), "data": data.about["files"], "start": digest(start.weights)}
     identity |= {"ranker": digest(ranker.state_dict()), **given}
     judge = Judge.of(start, data, ranker, blocks)
@@ -128,6 +120,19 @@ def run_grpo(
     if world.writes:
         save_checkpoint(replace(start, weights=network.state_dict(), run=run), out / CHECKPOINT_NAME)
     return out / CHECKPOINT_NAME
+
+
+def grpo_plan(config: GrpoConfig, threads: int) -> Plan:
+    """How IL-GRPO takes its steps: no weight decay, a constant rate."""
+    return Plan(
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        weight_decay=0.0,
+        betas=(0.9, 0.999),
+        schedule="constant",
+        seed=config.seed,
+        threads=threads,
+    )
 
 
 def grpo_loss(

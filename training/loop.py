@@ -197,7 +197,7 @@ def _own_gradients(run: _Run, step: int, stop: threading.Event) -> tuple[float, 
     try:
         with _memory(run, step):
             loss, figures = run.loss_of(step)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call] # PyTorch gives it no types
     except Exception as error:
         failure = error
     failed, stopping = any_over([failure is not None, stop.is_set()], run.state.world)

@@ -178,7 +178,7 @@ class SampleMaker:
     def _opened(self, basket: Basket) -> bool:
         if self.opened is not None:
             return self.opened
-        chance = random.Random(f"{self.seed}:opened:{basket.basket_id}")  # noqa: S311 - a simulation
+        chance = random.Random(f"{self.seed}:opened:{basket.basket_id}")  # noqa: S311 - a simulation, no secret
         return chance.random() < 0.5
 
     def _part(self, basket: Basket) -> list[Behaviour]:
@@ -186,7 +186,7 @@ class SampleMaker:
         count = len(basket.purchases)
         if count < REST_TYPES_MIN:
             return []
-        chance = random.Random(f"{self.seed}:rest:{basket.basket_id}")  # noqa: S311 - a simulation
+        chance = random.Random(f"{self.seed}:rest:{basket.basket_id}")  # noqa: S311 - a simulation, no secret
         bought = basket.purchases[: count // 2 if self.honest else chance.randrange(count)]
         if basket.logged:
             now_ms = bought[-1].at_ms if bought else basket.time_ms

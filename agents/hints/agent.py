@@ -130,7 +130,7 @@ class HintsAgent:
         entries = await self.think.entries([requests[place] for place in short])
         whole = list(composed)
         for place, found in zip(short, entries, strict=True):
-            whole[place] = filled(composed[place], requests[place], found, self.bundle)
+            whole[place] = filled(composed[place], found, self.bundle)
         return whole
 
     async def _publish(self, jobs: list[Job], composed: list[Composed]) -> None:

@@ -52,7 +52,8 @@ def composed_of(
     denied: frozenset[str] = frozenset(),
 ) -> Composed:
     """The list that the generator's candidates become; the request is in the bundle's own embedding."""
-    kept, dropped = filter_candidates(candidates, request, denied)
+    held = recently_done(request)
+    kept, dropped = filter_candidates(candidates, held, denied)
     if bundle.ranker is not None:
         kept = bundle.ranker.order(kept, request)
     version = str(request.version)
@@ -79,6 +80,6 @@ def composed_of(
             )
             for candidate in kept
         ),
-        held=recently_done(request),
+        held=held,
     )
     return Composed(hints, dropped)

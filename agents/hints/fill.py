@@ -1,4 +1,4 @@
-"""Fill up a list that the filters left short, from Think's entries for the request's latest triggers.
+"""Fill up a list that the filters left short, from Think's entries for its triggers.
 
 Pure: which mapping version, and what it says, comes in as an argument, so that live and offline give the same
 list for the same mapping. What is filled in passes the same filters, stands behind the generator's own hints,
@@ -16,7 +16,6 @@ from agents.hints.compose import Composed
 from agents.hints.filters import filter_candidates
 from agents.hints.generator import Candidate
 from streams.hint_list import Hint
-from streams.hint_request import HintRequest
 from streams.query_text import normalise_query
 from streams.think_merge import TriggerEntries, in_turn
 
@@ -27,18 +26,16 @@ def missing(composed: Composed, bundle: Bundle) -> int:
 
 
 def filled(
-    composed: Composed,
-    request: HintRequest,
-    think: TriggerEntries,
-    bundle: Bundle,
-    denied: Collection[str] = frozenset(),
+    composed: Composed, think: TriggerEntries, bundle: Bundle, denied: Collection[str] = frozenset()
 ) -> Composed:
     """The list with as many of Think's hints as it lacks, as far as there are any."""
     places = missing(composed, bundle)
+    if not places:
+        return composed
     suggested = {normalise_query(one.suggestion.query): one for one in in_turn(think)}
     offered = [Candidate(one.suggestion.query, one.suggestion.score) for one in suggested.values()]
     there = [Candidate(hint.query, hint.score) for hint in composed.hints.hints]
-    kept, _ = filter_candidates(offered, request, denied, beside=there)
+    kept, _ = filter_candidates(offered, composed.hints.held, denied, beside=there)
     hints = tuple(
         Hint(
             query=one.query,

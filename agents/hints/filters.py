@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from rapidfuzz import fuzz
@@ -52,25 +53,26 @@ class FilterRules:
 
 def filter_candidates(
     candidates: Sequence[Candidate],
-    request: HintRequest,
+    held: Mapping[str, int],
     denied: Collection[str] = frozenset(),
     rules: FilterRules = FilterRules(),
     beside: Sequence[Candidate] = (),
 ) -> tuple[list[Candidate], dict[str, int]]:
     """Candidates that may be shown, now or (held) later, in their order; and drops by reason.
 
-    denied: queries or terms in lower case; a candidate that holds one as whole words is dropped. beside: what
-    is on the list already; a candidate that is the same hint as one of these is dropped.
+    held: of `recently_done`. denied: queries or terms in lower case; a candidate that holds one as whole
+    words is dropped. beside: what is on the list already; a candidate that is the same hint as one of these
+    is dropped.
     """
-    done = recently_done(request, rules)
     kept: list[Candidate] = []
     dropped: Counter[str] = Counter()
     for candidate in candidates:
-        reason = _unfit(candidate.query, denied, rules) or _double(candidate.query, [*beside, *kept], rules)
+        others = chain(beside, kept)
+        reason = _unfit(candidate.query, denied, rules) or _double(candidate.query, others, rules)
         if reason:
             dropped[reason] += 1
         else:
-            kept.append(replace(candidate, held_until_ms=done.get(normalise_query(candidate.query), 0)))
+            kept.append(replace(candidate, held_until_ms=held.get(normalise_query(candidate.query), 0)))
     return kept, dict(dropped)
 
 
@@ -121,8 +123,8 @@ def recently_done(request: HintRequest, rules: FilterRules = FilterRules()) -> d
     return held
 
 
-def _double(query: str, kept: Sequence[Candidate], rules: FilterRules) -> str | None:
-    reasons = (double_of(query, other.query, rules) for other in kept)
+def _double(query: str, others: Iterable[Candidate], rules: FilterRules) -> str | None:
+    reasons = (double_of(query, other.query, rules) for other in others)
     return next((reason for reason in reasons if reason), None)
 
 

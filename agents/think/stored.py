@@ -95,7 +95,7 @@ async def swap(
                 if not await pipe.hget(THINK_VERSIONS, version):
                     raise _not_there(version)
             popular = await pipe.get(think_popular_key(new.version))
-            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.multi()  # type: ignore[no-untyped-call] # redis-py gives it no types
             if popular is not None:  # a version of an older loader has none of its own
                 pipe.set(popular_key(), popular, ex=popular_ttl_s)
             pipe.set(THINK_CURRENT, orjson.dumps(new.model_dump()))
@@ -122,7 +122,7 @@ async def retire(client: redis.asyncio.Redis, version: str, *, even_previous: bo
         if version in (shown(pointer) if even_previous else protected(pointer)):
             return False
         state = await pipe.hget(THINK_VERSIONS, version)
-        pipe.multi()  # type: ignore[no-untyped-call]
+        pipe.multi()  # type: ignore[no-untyped-call] # redis-py gives it no types
         if state is None or text_of(state) != UNFINISHED:  # a full Redis takes deletions alone
             pipe.hset(THINK_VERSIONS, version, UNFINISHED)
         pipe.delete(think_progress_key(version))

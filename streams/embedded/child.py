@@ -64,7 +64,7 @@ class GuardedChild:
 
     def read_message(self, timeout_s: float) -> dict[str, Any] | None:
         """The next line of JSON on the server's stdout, None when it ends or takes too long."""
-        assert self._guard.stdout is not None  # noqa: S101
+        assert self._guard.stdout is not None  # noqa: S101  # we asked for a pipe
         deadline_s = time.monotonic() + timeout_s
         while b"\n" not in self._unread:
             left_s = deadline_s - time.monotonic()

@@ -204,14 +204,13 @@ def _rewrite_segment(
 ) -> None:
     with segment.mapped() as content:
         for at, header in headers(content):
-            batch: bytes | None = content[at : at + header.size_bytes]
-            assert batch is not None  # noqa: S101
+            whole = content[at : at + header.size_bytes]
             is_last = header.last_offset == last_offset
             if header.is_control or _is_aborted(header, job.aborted):
-                batch = batch if is_last else None
+                batch = whole if is_last else None
             else:
                 batch = remaining(
-                    batch, header, newest, keeps_last=is_last, drops_tombstones=drops_tombstones
+                    whole, header, newest, keeps_last=is_last, drops_tombstones=drops_tombstones
                 )
             if batch is not None:
                 cleaned.append(batch, header._replace(length=len(batch) - LENGTH_OVERHEAD_BYTES))

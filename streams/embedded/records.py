@@ -52,9 +52,9 @@ def _unpacker(kind: int) -> Callable[[bytes], bytes]:
     if kind == _ZSTD:
         return _unzstd
     if kind == _SNAPPY and codec.has_snappy():
-        return codec.snappy_decode  # type: ignore[no-any-return]
+        return codec.snappy_decode  # type: ignore[no-any-return] # kafka-python ships no types
     if kind == _LZ4 and codec.has_lz4():
-        return codec.lz4_decode  # type: ignore[no-any-return]
+        return codec.lz4_decode  # type: ignore[no-any-return] # kafka-python ships no types
     raise UnreadableBatchError(Code.UNSUPPORTED_COMPRESSION_TYPE, f"compression {kind} is not installed here")
 
 

@@ -69,7 +69,7 @@ class Server:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101
+        assert task is not None  # noqa: S101  # for the type checker: we are in one
         host = str((writer.get_extra_info("peername") or ("unknown",))[0])
         try:
             while True:

@@ -34,7 +34,7 @@ def bundle(tmp_path: Path) -> Path:
     return Path(shutil.copytree(COMMITTED, tmp_path / "bundle"))
 
 
-def change_manifest(bundle: Path, change: Callable[[dict], object]) -> None:  # type: ignore[type-arg]
+def change_manifest(bundle: Path, change: Callable[[dict], object]) -> None:
     path = bundle / "manifest.json"
     manifest = orjson.loads(path.read_bytes())
     change(manifest)

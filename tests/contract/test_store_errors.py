@@ -154,7 +154,7 @@ def test_a_wrong_password_is_refused(server: EmbeddedRedis, use: Use) -> None:
         use(server.url)
     with pytest.raises(StoreRefusedError, match="AIGQ_REDIS_PASSWORD"):
         use(server.url, redis_password="wrong")  # noqa: S106  # a password of the test's own server
-    use(server.url, redis_password="right")  # noqa: S106
+    use(server.url, redis_password="right")  # noqa: S106  # a password of the test's own server
 
 
 @pytest.mark.parametrize("use", USES)
@@ -162,7 +162,7 @@ def test_a_user_without_rights_is_refused(server: EmbeddedRedis, use: Use) -> No
     with redis.Redis.from_url(server.url) as client:
         client.acl_setuser("poor", enabled=True, nopass=True, commands=["+ping", "+client", "+hello"])
     with pytest.raises(StoreRefusedError, match=r"docs/operations\.md"):
-        use(server.url, redis_username="poor", redis_password="any")  # noqa: S106
+        use(server.url, redis_username="poor", redis_password="any")  # noqa: S106  # a password of the test's own server
 
 
 def test_a_full_server_refuses_lists_and_keeps_what_it_has(server: EmbeddedRedis) -> None:

@@ -26,7 +26,7 @@ from tests.docs.pages import rows, section, text_of, ticked
 from tests.mapping_folders import write_version
 from tests.redis_databases import empty_database, list_of
 
-PASSWORD = "rights"  # noqa: S105
+PASSWORD = "rights"  # noqa: S105  # of the test's own users
 RIGHTS = {
     row[0].split(" ")[0]: ticked(row[1]) for row in rows(section(text_of("docs/operations.md"), "Redis"))
 }

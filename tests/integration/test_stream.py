@@ -60,7 +60,7 @@ def test_bad_records_are_set_aside_with_their_bytes_and_reason_and_the_stream_go
         (b"k", orjson.dumps(event_json(timestamp=4_000_000_000_000)), "timestamp_in_future"),
         (b"k", b"[" * 50_000, "not_json"),
     ]
-    good = [(e["user_id"].encode(), orjson.dumps(e)) for n in range(30) for e in visit(shop, n)]  # type: ignore[attr-defined]
+    good = [(e["user_id"].encode(), orjson.dumps(e)) for n in range(30) for e in visit(shop, n)]
     mixed = [(key, value) for key, value, _ in bad]
     shop.produce_raw([*good[:20], *mixed, *good[20:]])
     wait_until(lambda: shop.count("aigq_events_total") == len(good) + len(bad), "every record read")

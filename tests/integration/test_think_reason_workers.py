@@ -160,7 +160,7 @@ def test_a_worker_ends_when_it_is_idle_and_answers_what_failed_when_it_is_enqueu
 
 def test_of_several_answers_one_is_taken_and_those_of_others_none(settings: Settings) -> None:
     ensure_work_topics(settings)
-    good = Reasoned(history="h1", points=({"triggers": (1,), "queries": ("salsa",)},))  # type: ignore[arg-type]
+    good = Reasoned(history="h1", points=({"triggers": (1,), "queries": ("salsa",)},))
     records = [
         Answered(maker="llm-toy", failed=False, answer=Reasoned(history="h1", problem="Cut off.")),
         Answered(maker="llm-toy", failed=False, answer=good),

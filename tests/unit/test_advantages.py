@@ -132,7 +132,7 @@ def test_lists_in_another_order_have_their_advantages_in_that_order(
 ) -> None:
     queries, sequences, present = group
     order = list(range(queries.shape[1]))
-    chance.shuffle(order)  # type: ignore[attr-defined]
+    chance.shuffle(order)
     for method in (il_grpo_advantages, grpo_advantages):
         plain = method(queries, sequences, present, 0.5, EPS, 2.0)
         moved = method(queries[:, order], sequences[:, order], present[:, order], 0.5, EPS, 2.0)
@@ -152,7 +152,7 @@ def test_advantages_stay_within_the_clip_and_out_of_missing_slots(
     group: tuple[Tensor, Tensor, Tensor], level: str
 ) -> None:
     queries, sequences, present = group
-    config = GrpoConfig(level=level, advantage_clip=0.8)  # type: ignore[arg-type]
+    config = GrpoConfig(level=level, advantage_clip=0.8)
     advantages = list_advantages(queries, sequences, present, config)
     assert advantages.abs().max() <= 0.8
     assert not advantages[~present].any()

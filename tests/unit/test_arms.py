@@ -236,7 +236,7 @@ def test_a_bundle_s_lists_are_filtered_ranked_and_without_what_is_held(
 ) -> None:
     lexicon = dict(data.lexicon)
     written = ["milk", "eggs", "egg", "bread", "soap"]
-    bundle = Bundle("b", data.encoder(), lexicon, Fixed(written), Backwards(), None)  # type: ignore[arg-type]
+    bundle = Bundle("b", data.encoder(), lexicon, Fixed(written), Backwards(), None)
     arm = BundleArm(bundle, data, "test")
     for task in (NEXT, REST):
         asked = cases(data, samples, task)

@@ -75,7 +75,7 @@ def test_a_folder_holds_all_parts_and_comes_back(built: Dataset) -> None:
 def test_the_parts_follow_each_other_in_time(built: Dataset) -> None:
     first, last = built.purchases["time_ms"].min(), built.purchases["time_ms"].max()
     train, validate, test = built.split
-    assert (train.start_ms, test.end_ms) == (first, last + 1)  # type: ignore[operator]
+    assert (train.start_ms, test.end_ms) == (first, last + 1)
     assert (train.end_ms, validate.end_ms) == (validate.start_ms, test.start_ms)
     lengths = np.array([span.end_ms - span.start_ms for span in built.split])
     assert lengths / lengths.sum() == pytest.approx([0.8, 0.1, 0.1], abs=1e-6)
@@ -98,7 +98,7 @@ def test_a_logs_own_hints_are_kept_with_their_numbers(built: Dataset) -> None:
     shown = built.impressions
     assert shown["propensity"].null_count() == shown.height
     assert shown["number"].to_list() == [built.queries.index(query) for query in shown["query"]]
-    assert 0.1 < shown["clicked"].mean() < 0.25  # type: ignore[operator]
+    assert 0.1 < shown["clicked"].mean() < 0.25
     assert shown["basket_id"].null_count() == 0
     assert built.about["simulated"] == []
 

@@ -75,7 +75,7 @@ def watched(network: nn.Module, loss_of: Callable[[], LossOf]) -> None:
     network.train()
     with OneDevice():
         loss, _ = loss_of()(1)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
     assert loss.device == META
     assert any(values.grad is not None for values in network.parameters())
     assert all(one.grad.device == META for one in network.parameters() if one.grad is not None)
@@ -113,7 +113,7 @@ def test_lists_are_drawn_and_their_probabilities_read(start: Checkpoint, samples
         policy = only_top(network.logits(**tensors(contexts, network.device)), 5)
         drawn = sampled(policy.detach(), 4, 1.0, 5, torch.Generator().manual_seed(0))
         logp, entropy = list_log_probs(policy, drawn)
-        (logp.mean() + entropy.mean()).backward()  # type: ignore[no-untyped-call]
+        (logp.mean() + entropy.mean()).backward()
         queries, _ = greedy(policy, network.hints)
     assert {one.device for one in (drawn, logp, entropy, queries)} == {META}
     assert drawn.shape == logp.shape == (8, 4, network.hints)

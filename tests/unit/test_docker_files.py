@@ -35,7 +35,7 @@ def _stages() -> dict[str, Stage]:
     for line in lines:
         word, rest = line.split(maxsplit=1)
         if word == "FROM":
-            base, name = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()  # type: ignore[union-attr]
+            base, name = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()
             found[name] = current = Stage(base, [])
         else:
             current.steps.append((word, " ".join(rest.split())))

@@ -57,11 +57,9 @@ def short(bundle: Bundle, asked: HintRequest) -> Composed:
     return one
 
 
-def test_a_list_that_the_filters_left_short_is_filled_up_to_k(
-    bundle: Bundle, asked: HintRequest, short: Composed
-) -> None:
+def test_a_list_that_the_filters_left_short_is_filled_up_to_k(bundle: Bundle, short: Composed) -> None:
     many = ",".join(f"thing {chr(97 + number) * 4}" for number in range(20))
-    one = filled(short, asked, think(pasta=many), bundle, DENIED).hints
+    one = filled(short, think(pasta=many), bundle, DENIED).hints
     own = len(short.hints.hints)
     assert len(one.hints) == bundle.manifest.shapes.K
     assert one.hints[:own] == short.hints.hints
@@ -72,18 +70,19 @@ def test_a_list_that_the_filters_left_short_is_filled_up_to_k(
     )
 
 
-def test_what_is_filled_in_passes_the_filters(bundle: Bundle, asked: HintRequest, short: Composed) -> None:
+def test_what_is_filled_in_passes_the_filters(bundle: Bundle, short: Composed) -> None:
     there = short.hints.hints[0].query
     entries = think(pasta=f"{there},chocolate milk,jo@example.org,x,sausages", tea="sausage,tea,olive oil")
-    one = filled(short, asked, entries, bundle, DENIED).hints
+    one = filled(short, entries, bundle, DENIED).hints
     own = len(short.hints.hints)
     added = [(hint.query, hint.why) for hint in one.hints[own:]]
     assert added == [("sausage", "tea"), ("olive oil", "tea")]  # in turn: tea's came first
 
 
-def test_what_the_user_just_did_is_held_when_it_is_filled_in(bundle: Bundle, short: Composed) -> None:
+def test_what_the_user_just_did_is_held_when_it_is_filled_in(bundle: Bundle) -> None:
     asked = request(bundle, "pasta", "a", "b", "c", "d", "olive oil")
-    one = filled(short, asked, think(pasta="olive oil"), bundle).hints
+    (short,) = compose([asked], bundle, generated_at_ms=0, denied=DENIED | {"olive oil"})
+    one = filled(short, think(pasta="olive oil"), bundle).hints
     assert one.hints[-1].query == "olive oil"
     assert one.hints[-1].held_until == asked.behaviours[-1].at_ms + 2 * 3_600_000
 
@@ -93,8 +92,8 @@ def test_a_whole_list_and_a_list_without_entries_stay_as_they_are(
 ) -> None:
     (whole,) = compose([asked], bundle, generated_at_ms=0)
     assert missing(whole, bundle) == 0
-    assert filled(whole, asked, think(pasta="olive oil"), bundle) == whole
-    assert filled(short, asked, TriggerEntries("v1", ("pasta",)), bundle) == short
+    assert filled(whole, think(pasta="olive oil"), bundle) == whole
+    assert filled(short, TriggerEntries("v1", ("pasta",)), bundle) == short
     assert short.hints.mapping is None
 
 

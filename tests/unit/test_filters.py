@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents.hints.filters import FilterRules, filter_candidates, is_personal
+from agents.hints.filters import FilterRules, filter_candidates, is_personal, recently_done
 from agents.hints.generator import Candidate
 from agents.session.interest import ACTION_CODES
 from streams.hint_request import Behaviour, HintRequest, Version
@@ -21,13 +21,15 @@ def request(*done: tuple[Action, int, str]) -> HintRequest:
 
 def kept(*queries: str, of: HintRequest | None = None, denied: frozenset[str] = frozenset()) -> list[str]:
     candidates = [Candidate(query, -1.0) for query in queries]
-    return [candidate.query for candidate in filter_candidates(candidates, of or request(), denied)[0]]
+    found, _ = filter_candidates(candidates, recently_done(of or request()), denied)
+    return [candidate.query for candidate in found]
 
 
 def reasons(
     *queries: str, of: HintRequest | None = None, denied: frozenset[str] = frozenset()
 ) -> dict[str, int]:
-    return filter_candidates([Candidate(query, -1.0) for query in queries], of or request(), denied)[1]
+    candidates = [Candidate(query, -1.0) for query in queries]
+    return filter_candidates(candidates, recently_done(of or request()), denied)[1]
 
 
 def test_different_hints_pass_in_their_order() -> None:
@@ -78,7 +80,7 @@ def test_a_denied_term_drops_queries_that_hold_it_as_whole_words() -> None:
 def held(*queries: str, of: HintRequest) -> dict[str, int]:
     """Query to the time until which it is held, 0: not."""
     candidates = [Candidate(query, -1.0) for query in queries]
-    return {one.query: one.held_until_ms for one in filter_candidates(candidates, of)[0]}
+    return {one.query: one.held_until_ms for one in filter_candidates(candidates, recently_done(of))[0]}
 
 
 def test_what_was_just_searched_is_held_for_ten_minutes() -> None:

@@ -98,7 +98,7 @@ def mean(points: list[Point], name: str) -> float:
 def test_a_few_steps_serve_a_judge_that_likes_rare_queries(
     level: str, data: Dataset, start: Checkpoint, tmp_path: Path
 ) -> None:
-    config = replace(CLICKS, level=level)  # type: ignore[arg-type]
+    config = replace(CLICKS, level=level)
     points = trained(tmp_path / "run", start, likes_rare(start), data, config)
     assert len(points) == 30
     assert mean(points[-5:], "reward") > mean(points[:5], "reward") + 0.1
@@ -148,7 +148,7 @@ def test_one_list_is_blamed_as_a_whole_or_hint_by_hint(
         network = start.network()
         config = replace(CLICKS, level=level, sequence_weight=0.0, entropy_bonus=0.0)
         loss, figures = step_of(network, start, samples, judge, config)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         assert network.prior.bias.grad is not None
         moved.append(network.prior.bias.grad)
         earned.append(figures["reward"])
@@ -163,7 +163,7 @@ def test_a_step_towards_rare_queries_raises_the_bias_of_the_rarest(
     network = start.network()
     config = replace(CLICKS, batch=64, entropy_bonus=0.0)
     loss, _ = step_of(network, start, samples, Judge.of(start, data, likes_rare(start)), config)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert network.prior.bias.grad is not None
     downhill = -network.prior.bias.grad
     assert downhill[-1] > 0 > downhill[0]
@@ -192,7 +192,7 @@ def test_groups_that_are_solved_or_hopeless_teach_nothing(
     loss, figures = step_of(
         network, start, samples, Judge.of(start, data, ranker_of(start, 0.0, bias)), config
     )
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert figures["kept"] == 0.0, why
     assert float(loss.detach()) == 0.0
     assert network.prior.bias.grad is None or not network.prior.bias.grad.any()

@@ -36,7 +36,7 @@ def test_the_sum_does_not_depend_on_the_order_of_arrival(
     sequence: list[tuple[str, int, int]], random: object
 ) -> None:
     shuffled = list(sequence)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     one, other = folded(sequence), folded(shuffled)
     assert one.at_ms == other.at_ms
     np.testing.assert_allclose(one.sums, other.sums, rtol=1e-4, atol=1e-5)

@@ -185,7 +185,7 @@ def test_propensities_are_those_of_a_history_kept_by_hand() -> None:
         scores = {}
         habit: Counter[str] = Counter()
         for at_ms, phrase in habits[household]:
-            habit[phrase] += 2 ** (-(time_ms - at_ms) / policy.half_life_ms)  # type: ignore[assignment]
+            habit[phrase] += 2 ** (-(time_ms - at_ms) / policy.half_life_ms)
         for query in QUERIES:
             share = (popular[query] + 1) / (popular.total() + len(QUERIES))
             if habit:
@@ -241,8 +241,8 @@ def test_real_households_click_what_they_buy() -> None:
     queries = [query for query, _ in build_lexicon(purchases)]
     shown = impressions(purchases, queries, ALWAYS, seed=0)
     assert shown.height == 3 * purchases["basket_id"].n_unique()
-    assert shown["propensity"].min() > 0.2 / len(queries)  # type: ignore[operator]
+    assert shown["propensity"].min() > 0.2 / len(queries)
     truth = purchases.select("basket_id", query="phrase").unique()
     hits = shown.join(truth, on=["basket_id", "query"], how="semi")
-    assert 0.3 < hits["clicked"].mean() < 0.45  # type: ignore[operator]
+    assert 0.3 < hits["clicked"].mean() < 0.45
     assert hits["clicked"].sum() > 0.8 * shown["clicked"].sum()

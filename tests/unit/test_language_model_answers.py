@@ -82,7 +82,7 @@ def test_only_the_lines_of_the_history_are_triggers() -> None:
     found = of(points(([1, 9, 1, 0, -3], ["salsa"]), ([12], ["jam"])))
     assert [point.triggers for point in found.reasoned.points] == [(1,)]
     assert found.dropped == {"no_triggers": 1, "unknown_line": 4}
-    assert of(points(([True, "1", 1.0], ["salsa"]))).dropped == {"no_triggers": 1, "shape": 3}  # type: ignore[list-item]
+    assert of(points(([True, "1", 1.0], ["salsa"]))).dropped == {"no_triggers": 1, "shape": 3}
 
 
 def test_too_much_is_cut_and_repeats_are_left_out() -> None:

@@ -120,7 +120,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(headers: dict[str, str], se
 def test_waits_are_the_servers_or_grow_by_doubling_within_a_bound() -> None:
     def after(attempt: int, error: Exception) -> float:
         outcome = SimpleNamespace(exception=lambda: error)
-        return wait_s(SimpleNamespace(outcome=outcome, attempt_number=attempt))  # type: ignore[arg-type]
+        return wait_s(SimpleNamespace(outcome=outcome, attempt_number=attempt))
 
     assert after(1, TryAgainError("HTTP 429", 12.5)) == 12.5
     for attempt in range(1, 12):

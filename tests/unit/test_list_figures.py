@@ -82,15 +82,16 @@ def test_novelty_counts_bits_of_popularity(vocabulary: Vocabulary) -> None:
 
 
 def test_coverage_and_gini_count_what_the_first_ten_show(vocabulary: Vocabulary) -> None:
-    even = over_all([["milk", "soap"], ["yogurt", "beer"]], vocabulary)
+    even = over_all(numbered([["milk", "soap"], ["yogurt", "beer"]], vocabulary), vocabulary)
     assert even == {"coverage@10": 1.0, "gini@10": 0.0}
-    one = over_all([["milk", "caviar"], ["milk"]], vocabulary)
+    one = over_all(numbered([["milk", "caviar"], ["milk"]], vocabulary), vocabulary)
     assert one == {"coverage@10": 0.25, "gini@10": pytest.approx(0.75)}
     # Shown 1, 2, 0, 0: (-3*0 - 1*0 + 1*1 + 3*2) / (4 * 3)
-    assert over_all([["milk", "soap"], ["soap"]], vocabulary)["gini@10"] == pytest.approx(7 / 12)
-    late = over_all([["milk"] * 10 + ["beer"]], vocabulary)
+    uneven = over_all(numbered([["milk", "soap"], ["soap"]], vocabulary), vocabulary)
+    assert uneven["gini@10"] == pytest.approx(7 / 12)
+    late = over_all(numbered([["milk"] * 10 + ["beer"]], vocabulary), vocabulary)
     assert late["coverage@10"] == 0.25
-    nothing = over_all([[]], vocabulary)
+    nothing = over_all(numbered([[]], vocabulary), vocabulary)
     assert nothing["coverage@10"] == 0.0
     assert math.isnan(nothing["gini@10"])
     assert tuple(even) == OVER_ALL

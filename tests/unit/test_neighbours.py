@@ -99,7 +99,7 @@ def test_what_another_query_explains_adds_little() -> None:
 def test_neighbours_are_the_strongest_for_or_against() -> None:
     baskets = [["milk", "eggs"]] * 4 + [["milk", "eggs", "tea"]] * 2 + [["tea"], ["milk"], ["caviar", "milk"]]
     found = neighbours_of(purchases_of(*baskets), NUMBERS, count=2, ridge=1.0)
-    groups, items = np.repeat(np.arange(9), [len(basket) for basket in baskets]), sum(baskets, [])  # noqa: RUF017
+    groups, items = np.repeat(np.arange(9), [len(basket) for basket in baskets]), sum(baskets, [])  # noqa: RUF017 - few
     known = [place for place, phrase in enumerate(items) if phrase in NUMBERS]
     numbers = np.array([NUMBERS[items[place]] for place in known], np.int64)
     strengths = ease(co_occurrence(groups[known], numbers, 4), 1.0)

@@ -32,7 +32,7 @@ def loss_of(
     present = torch.ones(logp.shape, dtype=torch.bool)
     zero = torch.zeros_like(logp)
     loss, figures = policy_loss(logp, zero, slots(*advantages), slots(*entropies), present, config, 0)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert logp.grad is not None
     return float(loss.detach()), logp.grad.flatten().tolist(), figures
 
@@ -90,7 +90,7 @@ def test_the_entropy_bonus_is_of_the_present_slots_and_has_a_gradient() -> None:
     present = torch.tensor([[[True, True, False]]])
     zero = torch.zeros(1, 1, 3)
     loss, figures = policy_loss(zero, zero, zero, entropy, present, config, 1)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert float(loss.detach()) == pytest.approx(-0.1 * 2.0)
     assert (figures.entropy, figures.entropy_weight) == pytest.approx((2.0, 0.1))
     assert entropy.grad is not None
@@ -118,7 +118,7 @@ def test_with_nothing_to_train_on_there_is_no_loss_and_no_gradient() -> None:
     values, present = torch.rand(2, 3, 4), torch.ones(2, 3, 4, dtype=torch.bool)
     none = torch.zeros(2, dtype=torch.bool)
     loss, figures = policy_loss(logp, values, values, values, present, GrpoConfig(), 0, kept=none)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert float(loss.detach()) == 0.0
     assert logp.grad is not None
     assert not logp.grad.any()
@@ -130,7 +130,7 @@ def test_the_kl_term_pulls_towards_the_reference() -> None:
     logp = slots(0.0, 1.0).requires_grad_()
     zero, present = torch.zeros(1, 1, 2), torch.ones(1, 1, 2, dtype=torch.bool)
     loss, figures = policy_loss(logp, zero, zero, zero, present, config, 0, reference_logp=zero)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     # d = 0 and −1: the mean of 0 and e⁻¹ + 1 − 1
     assert figures.kl == pytest.approx(exp(-1) / 2)
     assert float(loss.detach()) == pytest.approx(0.5 * exp(-1) / 2)

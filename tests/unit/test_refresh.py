@@ -21,7 +21,7 @@ STEADY = Standing(
 
 
 def decided(action: str = "view", **changes: object) -> Decision:
-    return decide_refresh(replace(STEADY, **changes), action, POLICY)  # type: ignore[arg-type]
+    return decide_refresh(replace(STEADY, **changes), action, POLICY)
 
 
 def test_a_view_that_changes_nothing_renews_nothing() -> None:

@@ -101,11 +101,11 @@ def test_records_are_keyed_by_person_and_bad_ones_by_their_content(tmp_path: Pat
 
 @pytest.mark.parametrize("partitions", [1, 4, 7])
 def test_partitions_are_those_of_the_kafka_client(partitions: int) -> None:
-    class Cluster(ClusterMetadata):  # type: ignore[misc]
-        def topics(self, exclude_internal_topics: bool = True) -> set[str]:  # noqa: ARG002
+    class Cluster(ClusterMetadata):
+        def topics(self, exclude_internal_topics: bool = True) -> set[str]:  # noqa: ARG002  # the client's signature
             return {"t"}
 
-        def partitions_for_topic(self, topic: str) -> set[int]:  # noqa: ARG002
+        def partitions_for_topic(self, topic: str) -> set[int]:  # noqa: ARG002  # the client's signature
             return set(range(partitions))
 
         available_partitions_for_topic = partitions_for_topic

@@ -31,7 +31,7 @@ def decided(one: Proposal, grounds: Grounds = GROUNDS) -> Decision:
 
 def said(decision: Decision, second: str = "reject", at_ms: int = 5, **fields: str) -> Correction:
     verdict = {"approve": "approve", "reject": "reject", "skip": "skip"}[second]
-    return correct(decision, verdict, reviewer="ann", at_ms=at_ms, **fields)  # type: ignore[arg-type]
+    return correct(decision, verdict, reviewer="ann", at_ms=at_ms, **fields)
 
 
 OATS = decided(proposal("milk", "oats"))

@@ -54,9 +54,9 @@ def test_similar_rejections_change_a_case_that_rules_approve_and_are_named() -> 
 
 def test_similar_approvals_change_a_case_that_rules_reject_by_their_sum() -> None:
     weak = {"grounds": replace(GROUNDS, held_out=OtherPeriod(baskets=6))}
-    low = decided("milk", "oats", low=0, similarity=0, **weak)  # type: ignore[arg-type]
+    low = decided("milk", "oats", low=0, similarity=0, **weak)
     assert (low.verdict, [one for one in low.factors if one.decisive and one.value < 0]) == ("reject", [])
-    given = answers("approve", low=0, similarity=0, **weak)  # type: ignore[arg-type]
+    given = answers("approve", low=0, similarity=0, **weak)
     assert reviewed(low, given).verdict == "approve"
 
 

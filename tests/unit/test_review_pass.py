@@ -92,7 +92,7 @@ def test_what_a_maker_counted_itself_is_not_believed(work: Path, data: Dataset) 
         proposal("milk", "leash", 1.0, makers=("liar",), evidence=evidence(baskets=10**6, households=10**4)),
         proposal("milk", "eggs", 1.0, makers=("liar",), category="dog things", evidence=evidence(baskets=1)),
     ]
-    until_ms = first_of(work).evidence.until_ms  # type: ignore[union-attr]
+    until_ms = first_of(work).evidence.until_ms
     lies = [
         one.model_copy(update={"evidence": one.evidence.model_copy(update={"until_ms": until_ms})})
         for one in lies

@@ -73,7 +73,7 @@ def purchases_of(*baskets: tuple[int, int, float, list[str]]) -> pl.DataFrame:
 
 def pairs(purchases: pl.DataFrame, **changes: object) -> list[tuple[Sample, HintRequest]]:
     numbers = {phrase: number for number, phrase in enumerate(PHRASES)}
-    return list(SampleMaker(Letters(), numbers, SPAN, **changes).pairs(purchases))  # type: ignore[arg-type]
+    return list(SampleMaker(Letters(), numbers, SPAN, **changes).pairs(purchases))
 
 
 def test_the_state_is_the_one_that_live_sessions_reach(purchases: pl.DataFrame) -> None:

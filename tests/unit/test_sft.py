@@ -216,7 +216,7 @@ def test_all_but_the_prior_learns_at_a_share_of_the_rate(start: Checkpoint) -> N
 def test_the_loss_falls(
     order: str, data: Dataset, start: Checkpoint, ranker: ClickRanker, tmp_path: Path
 ) -> None:
-    config = replace(CONFIG, rule=replace(CONFIG.rule, order=order))  # type: ignore[arg-type]
+    config = replace(CONFIG, rule=replace(CONFIG.rule, order=order))
     run = run_sft(tmp_path / "run", start, data, config, ranker=ranker).parent
     points = read_curve(run / CURVE_NAME)
     first, last = (float(np.mean([point["loss"] for point in part])) for part in (points[:8], points[-8:]))

@@ -116,7 +116,7 @@ def test_closed_queries_take_no_part() -> None:
 def test_a_slot_whose_whole_probability_is_taken_stays_finite() -> None:
     logits = torch.tensor([[[60.0, 0.0, 0.0, 0.0, 0.0]] * SLOTS], requires_grad=True)
     logp, entropy = list_log_probs(logits, torch.tensor([[[0, 1, 2]]]))
-    (logp.sum() + entropy.sum()).backward()  # type: ignore[no-untyped-call]
+    (logp.sum() + entropy.sum()).backward()
     assert logits.grad is not None
     assert bool(torch.isfinite(torch.cat([logp.flatten(), entropy.flatten(), logits.grad.flatten()])).all())
 

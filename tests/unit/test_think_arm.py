@@ -63,7 +63,7 @@ def data(folder: Path) -> Dataset:
 
 @pytest.fixture(scope="module")
 def bundle(data: Dataset) -> BundleArm:
-    made = Bundle("b", data.encoder(), dict(data.lexicon), Fixed(), None, None)  # type: ignore[arg-type]
+    made = Bundle("b", data.encoder(), dict(data.lexicon), Fixed(), None, None)
     return BundleArm(made, data, "test")
 
 

@@ -151,7 +151,7 @@ def test_any_tokens_at_all_can_be_read_and_checked(tokens: list[int], history: H
 
 def test_a_value_means_its_own_kind_and_bucket() -> None:
     for kind, value in (("times", 1), ("days", 27), ("baskets", 8173), ("households", 2), ("later", 100)):
-        token = value_token(kind, value)  # type: ignore[arg-type]
-        assert value_of(token) is not None and value_of(token)[0] == kind  # type: ignore[index]
+        token = value_token(kind, value)
+        assert value_of(token) is not None and value_of(token)[0] == kind
     assert value_token("times", 2) != value_token("times", 3)
     assert value_of(FIRST_QUERY) is None

@@ -27,11 +27,12 @@ from training.curves import Point, read_curve
 from training.datasets.dataset import Dataset
 from training.loop import CURVE_NAME, Plan, run_steps
 from training.rewards import QueryTables, rouge_l_table
+from training.think.mining.association import training_counts
 from training.think.mining.histories import Case, cases
 from training.think.mining.mine import HISTORIES, MiningPlan, mine
 from training.think.network.grpo import THINK_GRPO, ThinkJudge, run_think_grpo, think_grpo_loss
 from training.think.network.judge import association_points, figures_of
-from training.think.network.reasoner import load_network_reasoner, training_counts
+from training.think.network.reasoner import load_network_reasoner
 from training.think.network.samples import samples_of
 from training.think.network.sft import SMALL, run_think_sft
 from training.think.network.stored import StoredNetwork, load_network, same_words

@@ -30,7 +30,7 @@ def test_the_window_depends_on_the_set_of_behaviours_not_on_their_order(
     sequence: list[Behaviour], random: object
 ) -> None:
     shuffled = list(sequence)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert inserted(sequence) == inserted(shuffled)
 
 

@@ -27,12 +27,13 @@ from training.datasets.interface import ClickModel
 from training.evaluation.ab_test import click_figures
 from training.evaluation.bootstrap import Interval, mean_over_seeds
 from training.evaluation.cases import TASK_NAMES, Cases, cold_starts, with_unseen_products
-from training.evaluation.metrics import LIST_LENGTH, OVER_ALL, Hits, over_all, per_case, recall
+from training.evaluation.metrics import LIST_LENGTH, OVER_ALL, Hits, numbered, over_all, per_case, recall
 from training.evaluation.validity import validity
 from training.sessions import NEXT
 from training.vocabulary import Vocabulary
 
 Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 Lists = Sequence[Sequence[str]]
 
 COLD_START: Final = "cold_start_"
@@ -82,8 +83,11 @@ class Judge:
         """Coverage and Gini, the mean over the seeds."""
         _, place = np.unique(cases.households, return_inverse=True)
         group = place % GROUPS
-        whole = self._over_all(seeds, np.ones(len(group), np.bool_))
-        without = np.array([self._over_all(seeds, group != number) for number in np.unique(group)])
+        numbers = [numbered(one.lists, self.vocabulary) for one in seeds]
+        whole = self._over_all(numbers)
+        without = np.array(
+            [self._over_all([one[group != number] for one in numbers]) for number in np.unique(group)]
+        )
         if len(without) < 2:
             return {name: Interval(value, value, value) for name, value in zip(OVER_ALL, whole, strict=True)}
         spread = ((without - without.mean(0)) ** 2).sum(0) * (len(without) - 1) / len(without)
@@ -93,9 +97,8 @@ class Judge:
             for name, value, half in zip(OVER_ALL, whole, reach, strict=True)
         }
 
-    def _over_all(self, seeds: Sequence[Written], chosen: npt.NDArray[np.bool_]) -> Float64:
-        cases = np.flatnonzero(chosen).tolist()
-        found = [over_all([one.lists[case] for case in cases], self.vocabulary) for one in seeds]
+    def _over_all(self, numbers: Sequence[Int64]) -> Float64:
+        found = [over_all(one, self.vocabulary) for one in numbers]
         return np.asarray(np.mean([[one[name] for name in OVER_ALL] for one in found], axis=0), np.float64)
 
     def _strata(self, figures: dict[str, Float64], cases: Cases) -> dict[str, Float64]:

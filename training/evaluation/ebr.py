@@ -140,7 +140,7 @@ def train_ebr(
                 action="Look at the embeddings and samples of this run.",
             )
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call] # PyTorch gives it no types
         optimizer.step()
         schedule.step()
     return model.eval()

@@ -156,7 +156,7 @@ def target_hints(log: LoggedHints, lists: Lists, number: Mapping[str, int]) -> I
 
 def _before(rows: pl.DataFrame) -> Int64:
     """(N, S): for each row the phrases of earlier positions of the same page, S one less than the slots."""
-    slots = int(rows["position"].max() or 0) + 1  # type: ignore[arg-type]
+    slots = int(rows["position"].max() or 0) + 1  # type: ignore[arg-type] # Polars types max() for every dtype
     page = rows.select(pl.struct("case", "time_ms").rank("dense").cast(pl.Int64) - 1).to_series().to_numpy()
     phrases, positions = rows["phrase"].to_numpy(), rows["position"].to_numpy()
     shown = np.full((int(page.max(initial=-1)) + 1, slots), -1, np.int64)

@@ -183,9 +183,10 @@ def per_case(lists: Lists, novel_lists: Lists, cases: Cases, vocabulary: Vocabul
     return dict(zip(PER_CASE, figures, strict=True))
 
 
-def over_all(lists: Lists, vocabulary: Vocabulary) -> dict[str, float]:
-    """`coverage@10` and `gini@10` over all lists, in the order of OVER_ALL; gini is NaN if none shows any."""
-    first = numbered(lists, vocabulary)[:, :LIST_LENGTH]
+def over_all(numbers: Int64, vocabulary: Vocabulary) -> dict[str, float]:
+    """`coverage@10` and `gini@10` over all numbered lists, in the order of OVER_ALL; gini is NaN if none
+    shows any."""
+    first = numbers[:, :LIST_LENGTH]
     inside = first[(first >= 0) & (first < vocabulary.lexicon_size)]
     shown = np.bincount(inside, minlength=vocabulary.lexicon_size)
     return dict(zip(OVER_ALL, (float(np.mean(shown > 0)), _gini(shown)), strict=True))

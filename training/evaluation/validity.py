@@ -17,24 +17,12 @@ import numpy.typing as npt
 
 from agents.hints.filters import DUPLICATE, LENGTH, NEAR_DUPLICATE, PERSONAL, filter_candidates
 from agents.hints.generator import Candidate
-from streams.hint_request import HintRequest, Version
 from training.evaluation.metrics import LIST_LENGTH
 
 Float64 = npt.NDArray[np.float64]
 
 REASONS: Final = (LENGTH, PERSONAL, DUPLICATE, NEAR_DUPLICATE)
 VALIDITY: Final = ("invalid@10", "filtered@10", *(f"filtered_{reason}@10" for reason in REASONS))
-# Nobody's: only what was just done would be held, and here nothing was.
-_NOBODY: Final = HintRequest(
-    user="",
-    version=Version(0, 0),
-    reason="",
-    drift=0.0,
-    encoder="",
-    behaviours=(),
-    vectors=np.zeros((0, 1), np.int8),
-    interests=np.zeros((2, 1), np.int8),
-)
 
 
 def validity(lists: Sequence[Sequence[str]], lexicon: Collection[str]) -> dict[str, Float64]:
@@ -48,7 +36,7 @@ def validity(lists: Sequence[Sequence[str]], lexicon: Collection[str]) -> dict[s
         known = {query for query in first if query in lexicon}
         columns[0, case] = 1.0 - len(known) / LIST_LENGTH
         if first:
-            _, dropped = filter_candidates([Candidate(query, 0.0) for query in first], _NOBODY)
+            _, dropped = filter_candidates([Candidate(query, 0.0) for query in first], held={})
             columns[1, case] = sum(dropped.values()) / len(first)
             columns[2:, case] = [dropped.get(reason, 0) / len(first) for reason in REASONS]
     return dict(zip(VALIDITY, columns, strict=True))

@@ -19,7 +19,7 @@ from training.think.audit.list_shifts import Shift, list_shifts
 from training.think.audit.measure import Row, audit, steps_of
 from training.think.audit.pools import Pool, PoolRule, pools
 from training.think.audit.reasoner_judge import ReasonerJudge
-from training.think.mining.association import Association, associations
+from training.think.mining.association import Association, counts_before
 from training.think.mining.occasions import DAY_MS
 from training.think.points import Reasoner
 from training.think.review.review_grounds import grounds_of
@@ -27,6 +27,7 @@ from training.think.review.review_grounds import grounds_of
 HELD_DAYS: Final = 31
 READS: Final = "names"
 APART: Final = "names apart"
+TEXTS_COUNT: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +75,20 @@ def run_audit(data: Dataset, plan: AuditPlan) -> Audited:
 def built_in(data: Dataset) -> list[Judge]:
     """The reasoner and the reviewer, titles read by known names apart from the options'. Then the reasoner
     with titles read as by somebody who knows no options; word for word; and where its log has always held the
-    dressed texts: as it is, and without what embeddings add to its scores."""
+    dressed texts: as it is, and with what embeddings could add to its scores (docs/decisions/0013)."""
     until_ms = data.split.train.end_ms
     held_ms = until_ms - HELD_DAYS * DAY_MS
-    encoder = data.encoder()
-    counted = associations(data.purchases, until_ms, behaviours=data.behaviours, encoder=encoder)
-    earlier = associations(data.purchases, held_ms, behaviours=data.behaviours, encoder=encoder)
+    counted, earlier = counts_before(data, until_ms), counts_before(data, held_ms)
     grounds = grounds_of(data, mined_until_ms=held_ms, held_until_ms=until_ms, denied=frozenset())
     read = defences(data.queries)[READS]
-    by_counts = replace(counted, rule=replace(counted.rule, similarity=0.0))
+    by_texts = replace(counted, rule=replace(counted.rule, similarity=TEXTS_COUNT))
     return [
         built_in_reasoner(counted, data),
         ReadFirst(ReviewJudge(earlier, grounds), APART, read, apart=True, titles_only=True),
         ReadFirst(AssociationJudge(counted), READS, read),
         AssociationJudge(counted),
         CountedTitlesJudge(counted, read),
-        CountedTitlesJudge(by_counts, read, "counts alone"),
+        CountedTitlesJudge(by_texts, read, "counts and texts"),
     ]
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_after_attempt
 
-from streams.errors import TrainingError
 from training.think.language_model.answer_schema import response_formats
 from training.think.language_model.cache import Completion
 from training.think.language_model.endpoint import Endpoint, without_key
@@ -28,17 +27,12 @@ if TYPE_CHECKING:
 
 
 def open_client(endpoint: Endpoint) -> OpenAI:
-    """The client, without retries of its own: ours count. Raises TrainingError when it is not installed.
+    """The client, without retries of its own: ours count. Raises ImportError when it is not installed.
 
     Nothing but the given key is sent, whatever the environment holds for OpenAI's own service.
     """
-    try:
-        from openai import DefaultHttpxClient, OpenAI
-    except ImportError as error:
-        raise TrainingError(
-            f"Asking a language model needs a package that is not installed: {error.name}.",
-            action="pip install 'aigq[think]'",
-        ) from error
+    from openai import DefaultHttpxClient, OpenAI
+
     client = OpenAI(
         base_url=endpoint.url,
         api_key=endpoint.key.get_secret_value() or "none",

@@ -43,7 +43,7 @@ Find the needs behind the history, at most {POINTS_MAX}, the clearest first; non
   {{"kind": "days", "line": n, "value": v}}: the newest line with the text of line n is v days old.
 
 Answer with one JSON object and no other text:
-{{"points": [{{"triggers": [1, 4], "queries": ["…", "…"], "facts": [{{"kind": "days", "line": 1, "value": 2}}]}}]}}"""  # noqa: E501
+{{"points": [{{"triggers": [1, 4], "queries": ["…", "…"], "facts": [{{"kind": "days", "line": 1, "value": 2}}]}}]}}"""  # noqa: E501 - as the model reads it
 
 
 class Message(TypedDict):

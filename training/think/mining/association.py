@@ -18,6 +18,7 @@ import polars as pl
 
 from agents.session.step import TextEncoder
 from streams.query_text import normalise_query
+from training.datasets.dataset import Dataset
 from training.think.mining.occasions import occasions_of
 from training.think.mining.pair_counts import PairCounts, count_pairs
 from training.think.mining.pair_log import PairLog
@@ -137,6 +138,18 @@ def associations(
         counts=counts,
         rule=rule,
     )
+
+
+def counts_before(data: Dataset, until_ms: int, rule: MiningRule = MINING_RULE) -> Association:
+    """Of a data set's purchases and searches, with its own encoder. Raises DatasetError as `associations`."""
+    return associations(
+        data.purchases, until_ms, behaviours=data.behaviours, encoder=data.encoder(), rule=rule
+    )
+
+
+def training_counts(data: Dataset, rule: MiningRule = MINING_RULE) -> Association:
+    """Of the training span alone: nothing later may speak in a proposal, a rationale or a reward."""
+    return counts_before(data, data.split.train.end_ms, rule)
 
 
 def _places(texts: list[str], numbers: Int64) -> dict[str, int]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from training.datasets.dataset import Dataset
 from training.progress import Report
-from training.think.mining.association import Association, associations
+from training.think.mining.association import Association, training_counts
 from training.think.mining.facts import FactBook, rationale_of
 from training.think.mining.histories import cases
 from training.think.mining.reference import reference_points
@@ -61,13 +61,7 @@ def mine(
 ) -> Mined:
     """Write the three files, each in one step; `report` is told which of STEPS steps are done."""
     work.mkdir(parents=True, exist_ok=True)
-    association = associations(
-        data.purchases,
-        data.split.train.end_ms,
-        behaviours=data.behaviours,
-        encoder=data.encoder(),
-        rule=plan.rule,
-    )
+    association = training_counts(data, plan.rule)
     pairs = pairs_of(association, plan.queries_max)
     report(1, f"{len(pairs)} pairs out of {association.log.baskets} baskets")
     if ranker is not None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from training.datasets.dataset import Dataset, load_dataset
 from training.evaluation.bootstrap import Interval
-from training.think.mining.association import Association, associations
+from training.think.mining.association import Association, training_counts
 from training.think.mining.histories import cases
 from training.think.mining.judge import Lead, Task, judge_leads, lead_cases
 from training.think.mining.pool import pool
@@ -55,14 +55,7 @@ def score_table(data: Dataset) -> Iterator[tuple[str, Mapping[Task, Lead]]]:
 
 
 def _counted(data: Dataset, half_life_ms: int) -> Association:
-    rule = replace(MINING_RULE, half_life_ms=half_life_ms)
-    return associations(
-        data.purchases,
-        data.split.train.end_ms,
-        behaviours=data.behaviours,
-        encoder=data.encoder(),
-        rule=rule,
-    )
+    return training_counts(data, replace(MINING_RULE, half_life_ms=half_life_ms))
 
 
 def _lists(association: Association) -> Lists:

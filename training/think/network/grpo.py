@@ -19,16 +19,17 @@ from torch import Tensor
 
 from training.advantages import difficulty_mask, list_scores
 from training.datasets.dataset import Dataset
+from training.grpo import grpo_plan
 from training.grpo_config import GrpoConfig
-from training.loop import LossOf, Plan, batch_rows, run_steps
+from training.loop import LossOf, batch_rows, run_steps
 from training.policy_loss import policy_loss
 from training.rewards import QueryTables, rouge_l_table
+from training.think.mining.association import training_counts
 from training.think.mining.facts import FactBook
 from training.think.network.advantages import present_of, token_advantages
 from training.think.network.decode import Draws, choices, decode, entropies, masks_of, of_tokens, padded
 from training.think.network.grammar import Grammar
 from training.think.network.inputs import Inputs
-from training.think.network.reasoner import training_counts
 from training.think.network.rewards import Rewards, Rollout, rewards_of
 from training.think.network.roles import as_tensors, marks_of
 from training.think.network.samples import ThinkSamples, mined_samples
@@ -92,16 +93,7 @@ def run_think_grpo(
     most = config.steps * config.batch  # each history once at the most
     samples = mined_samples(work, start.words, data.encoder(), traced=start.traced, most=most)
     network = start.network()
-    plan = Plan(
-        steps=config.steps,
-        learning_rate=config.learning_rate,
-        weight_decay=0.0,
-        betas=(0.9, 0.999),
-        schedule="constant",
-        save_every=save_every,
-        seed=config.seed,
-        threads=threads,
-    )
+    plan = replace(grpo_plan(config, threads), save_every=save_every)
     identity = {"config": asdict(config), "data": data.about["files"], "samples": samples.name()}
     identity |= {"start": start.name()}
     loss_of = think_grpo_loss(network, samples, ThinkJudge.of(data), config)

@@ -17,11 +17,11 @@ import torch
 
 from streams.query_text import normalise_query
 from training.datasets.dataset import Dataset
-from training.think.mining.association import Association
+from training.think.mining.association import Association, training_counts
 from training.think.mining.facts import FactBook
 from training.think.mining.histories import LINES, Case, cases
 from training.think.mining.reference import reference_points
-from training.think.network.reasoner import NetworkReasoner, training_counts
+from training.think.network.reasoner import NetworkReasoner
 from training.think.network.rewards import trigger_reward
 from training.think.network.stored import StoredNetwork
 from training.think.points import InterestPoint, Reasoned

@@ -9,7 +9,7 @@ from typing import Final
 
 from agents.session.step import TextEncoder
 from training.datasets.dataset import Dataset
-from training.think.mining.association import Association, associations
+from training.think.mining.association import training_counts
 from training.think.mining.facts import FactBook
 from training.think.network.decode import decode
 from training.think.network.grammar import Grammar
@@ -68,9 +68,3 @@ def load_network_reasoner(run: Path, data: Dataset) -> NetworkReasoner:
     Raises TrainingError: no Think network there, or one of another data set.
     """
     return NetworkReasoner.of(load_network(run), data, FactBook(training_counts(data)))
-
-
-def training_counts(data: Dataset) -> Association:
-    """Counts of the training span alone: nothing later may speak in a rationale or a reward."""
-    end_ms = data.split.train.end_ms
-    return associations(data.purchases, end_ms, behaviours=data.behaviours, encoder=data.encoder())

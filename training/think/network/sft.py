@@ -17,8 +17,8 @@ from torch import Tensor
 
 from training.datasets.dataset import Dataset
 from training.loop import LossOf, Plan, batch_rows, run_steps
+from training.think.mining.association import training_counts
 from training.think.network.decode import choices, masks_of, of_tokens, padded
-from training.think.network.reasoner import training_counts
 from training.think.network.samples import ThinkSamples, mined_samples
 from training.think.network.stored import NETWORK_NAME, StoredNetwork, blank_network, save_network
 from training.think.network.tokens import FIRST_QUERY, Lexicon

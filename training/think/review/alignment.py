@@ -25,7 +25,7 @@ from agents.session.step import TextEncoder
 from training.datasets.dataset import Dataset
 from training.evaluation.bootstrap import Interval, household_bootstrap
 from training.progress import Report
-from training.think.mining.association import associations
+from training.think.mining.association import counts_before
 from training.think.mining.category_lifts import category_lifts
 from training.think.mining.mine import proposals_of
 from training.think.mining.occasions import DAY_MS
@@ -84,7 +84,7 @@ def simulated_cases(data: Dataset, seed: int, report: Report) -> list[Case]:
     """All of them, with the SIMULATED reviewer's answers; `report` is told of steps done, of STEPS."""
     train_ms, end_ms = data.split.train.end_ms, data.split.validate.end_ms
     first_ms = train_ms - HELD_DAYS * DAY_MS
-    mined = associations(data.purchases, first_ms, behaviours=data.behaviours, encoder=data.encoder())
+    mined = counts_before(data, first_ms)
     report(1, f"{len(mined.triggers)} triggers counted")
     proposals = list(proposals_of(mined, queries_max=20))
     report(2, f"{len(proposals)} proposals")
