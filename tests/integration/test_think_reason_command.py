@@ -220,5 +220,5 @@ def test_a_missing_client_is_told_with_the_name_of_the_extra(
     server: ChatServer, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(TrainingError, match=r"aigq\[think\]"):
+    with pytest.raises(TrainingError, match=r"not installed: openai. pip install .aigq\[cpu,data,think\]"):
         run(server, work)
