@@ -20,6 +20,8 @@ from agents.feedback.agent import FeedbackAgent
 from agents.health import HealthServer
 from agents.hints.agent import HintsAgent
 from agents.hints.bundle import Bundle, load_encoder
+from agents.hints.generation import Generation
+from agents.hints.publishing import Publishing
 from agents.hints.think_source import ThinkSource
 from agents.serving import open_bundle, rules_of
 from agents.session.agent import SessionAgent
@@ -129,7 +131,8 @@ class Worker:
             SessionAgent(app, settings, rules_of(settings, encoder, name), metrics).attach()
         elif role is Role.HINTS and bundle is not None:
             think = ThinkSource(self._redis) if self._redis is not None else None
-            self._hints = HintsAgent(app, settings, bundle, writer, metrics, think)
+            generation, publishing = Generation(bundle, metrics, think), Publishing(writer, metrics)
+            self._hints = HintsAgent(app, settings, generation, publishing, metrics)
             self._hints.attach()
         elif role is Role.FEEDBACK and self._redis is not None:
             self._feedback = FeedbackAgent(app, settings, AsyncHintReader(self._redis), metrics)

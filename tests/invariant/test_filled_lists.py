@@ -10,17 +10,15 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from agents.hints.agent import HintsAgent
 from agents.hints.bundle import Bundle, load_bundle
+from agents.hints.generation import Generation
 from agents.hints.think_source import ThinkSource
 from agents.offline_replay import OfflineResult, offline_replay, write_result
 from agents.offline_sessions import OfflineSessions
 from agents.session.step import Rules
 from agents.think.mapping import load_mapping
-from streams.app import create_app
 from streams.hint_list import HintList
 from streams.hint_request import HintRequest, decode_request
-from streams.hint_writer import HintWriter
 from streams.metrics import Metrics
 from streams.record_log import local_log
 from streams.replay_order import ordered_records, scan_log
@@ -85,15 +83,11 @@ def live(url: str, bundle: Bundle, requests: list[HintRequest], folder: Path | N
     """What the live agent composes, with the mapping in `folder` loaded into Redis."""
 
     async def compose() -> list[HintList]:
-        settings = load_settings({"AIGQ_REDIS_URL": url})
         async with redis.asyncio.Redis.from_url(url) as client:
             if folder is not None:
                 await load_mapping(client, folder)
-            writer = HintWriter(client, runs_kept=3, ttl_s=60)
-            app = create_app("aigq-hints", settings)
-            agent = HintsAgent(app, settings, bundle, writer, Metrics(), ThinkSource(client))
-            composed = await agent._compose(requests)
-            return [one.hints for one in composed]
+            generation = Generation(bundle, Metrics(), ThinkSource(client))
+            return [one.hints for one in await generation.lists(requests)]
 
     return asyncio.run(compose())
 

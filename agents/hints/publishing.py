@@ -1,0 +1,58 @@
+"""Lists into Redis, as often as it takes: nothing is acknowledged before they, or newer ones, stand there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from agents.hints.compose import Composed
+from agents.hints.generation import now_ms
+from streams.errors import StoreError
+from streams.hint_list import HintList
+from streams.hint_request import HintRequest
+from streams.hint_writer import HintWriter, PublishOutcome
+from streams.metrics import Metrics
+
+log = structlog.get_logger("hints")
+RETRY_FIRST_S: Final = 0.1
+RETRY_LONGEST_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Publishing:
+    """The writer, and what it counts. store_error: why the last publish failed; empty: it did not."""
+
+    writer: HintWriter
+    metrics: Metrics
+    store_error: str = ""
+
+    async def publish(self, requests: Sequence[HintRequest], composed: Sequence[Composed]) -> None:
+        """Publish one list a request; returns when Redis has answered for each."""
+        outcomes = await self._until_done([entry.hints for entry in composed])
+        at_ms = now_ms()
+        for request, entry, outcome in zip(requests, composed, outcomes, strict=True):
+            self.metrics.published.labels(outcome).inc()
+            for reason, count in entry.dropped.items():
+                self.metrics.filtered.labels(reason).inc(count)
+            if outcome is PublishOutcome.PUBLISHED and request.appended_ms:
+                self.metrics.freshness_s.observe(max(0, at_ms - request.appended_ms) / 1000)
+
+    async def _until_done(self, lists: list[HintList]) -> list[PublishOutcome]:
+        """Redis may be away: try again, ever more slowly."""
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                outcomes = await self.writer.publish(lists)
+            except StoreError as error:
+                self.store_error = str(error)
+                self.metrics.store_retries.labels(type(error).__name__).inc()
+                log.warning("publish_failed", error=error.message, action=error.action, retry_in_s=wait_s)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_LONGEST_S)
+            else:
+                self.store_error = ""
+                return outcomes
