@@ -12,8 +12,10 @@ from typing import IO, Any, Final
 
 import orjson
 
+from agents.session.joining import hand_over, take_over
 from agents.session.state import SessionState, decode_state, encode_state
 from agents.session.step import Outcome, Rules, Step, apply_due, apply_event
+from streams.handover import Handover
 from streams.hint_request import Version, encode_request
 from streams.records import BehaviorEvent, Source
 from streams.replay_order import ReplayRecord, partition_of
@@ -39,6 +41,7 @@ class OfflineSessions:
     decisions: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
     _offsets: Counter[int] = field(default_factory=Counter)
+    _asks: int = 0
 
     def apply(self, record: ReplayRecord) -> None:
         """One record, as the agent takes it: the bad ones are counted as dead letters."""
@@ -72,6 +75,14 @@ class OfflineSessions:
         return None if data is None else decode_state(data)
 
     def _store(self, key: bytes, step: Step) -> None:
+        if step.handover is not None:
+            self._hand_on(step.handover)
+        if step.erase is not None:
+            waiting = self.requests.get(step.erase.user)
+            if waiting is not None and waiting[0] < step.erase.version:
+                del self.requests[step.erase.user]
+        if step.ended:
+            self.states.pop(key, None)
         if step.state is not None:
             self.states[key] = encode_state(step.state)
         if step.decision is not None and step.outcome is Outcome.APPLIED:
@@ -81,6 +92,16 @@ class OfflineSessions:
             waiting = self.requests.get(request.user)
             if waiting is None or request.version >= waiting[0]:
                 self.requests[request.user] = (request.version, encode_request(request))
+
+    def _hand_on(self, handover: Handover) -> None:
+        """What the topic of hand-overs would carry, at once: here all partitions are at hand."""
+        state = self._state(handover.key)
+        if handover.is_asked:
+            self._asks += 1
+            step = hand_over(state, handover, self._asks, self.rules)
+        else:
+            step = take_over(state, handover, self.rules)
+        self._store(handover.key, step)
 
     def _set_aside(self, record: ReplayRecord) -> None:
         reason = record.error.reason if record.error is not None else "unknown"

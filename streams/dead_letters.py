@@ -1,7 +1,9 @@
 """Records that could not be used: kept with their bytes and the reason, never dropped.
 
 Header names are Kafka Streams' own (``__streams.errors.*``, Kafka 4.2), so its tools can read them; ours
-adds ``aigq.reason``, the short name that the metric counts.
+adds ``aigq.reason``, the short name that the metric counts, and ``aigq.key``, the record's key. The dead
+letter's own key is where the record stood: one a record, so that a single one can be erased, and one that a
+crash made us send twice is kept once.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from streams.records import Source
 
 log = structlog.get_logger("dead_letters")
 CUT_BYTES: Final = 64 * 1024
+KEY_HEADER: Final = "aigq.key"
 
 INTERNAL_ERROR = "internal_error"
 UNREADABLE = "unreadable"  # bytes of another version on a topic of ours
@@ -39,14 +42,19 @@ async def set_aside(topic: Any, record: EventT[Any], error: Exception, metrics: 
     source = source_of(record)
     if not isinstance(error, AigqError):
         log.error("record_failed", error=repr(error), topic=source.topic, offset=source.offset)
-    headers = dead_letter_headers(headers_of(record), source, error)
-    value = record.value
+    kept = [] if record.key is None else [(KEY_HEADER, record.key)]
+    headers = [*dead_letter_headers(headers_of(record), source, error), *kept]
+    key, value = source.name.encode(), record.value or b""
     try:
-        await topic.send(key=record.key, value=value, headers=headers, partition=source.partition)
+        await topic.send(key=key, value=value, headers=headers, partition=source.partition)
     except Exception as refused:  # too large for the topic, say; the reason and the beginning are kept
         log.error("dead_letter_refused", error=repr(refused), topic=source.topic, offset=source.offset)
-        headers = [*dead_letter_headers({}, source, error), ("aigq.cut_from_bytes", str(len(value)).encode())]
-        await topic.send(key=None, value=value[:CUT_BYTES], headers=headers, partition=source.partition)
+        cut = [
+            ("aigq.cut_from_bytes", str(len(value)).encode()),
+            (KEY_HEADER, (record.key or b"")[:CUT_BYTES]),
+        ]
+        headers = [*dead_letter_headers({}, source, error), *cut]
+        await topic.send(key=key, value=value[:CUT_BYTES], headers=headers, partition=source.partition)
     metrics.dead_letters.labels(reason_of(error)).inc()
 
 

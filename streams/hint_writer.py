@@ -16,7 +16,8 @@ from typing import Any, Final
 import redis.asyncio
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 
-from streams.hint_list import HEAD, HintList
+from streams.erase_request import EraseRequest
+from streams.hint_list import HEAD, HintList, list_id_of
 from streams.redis_errors import store_errors
 from streams.redis_keys import hints_key
 
@@ -44,9 +45,37 @@ redis.call('LTRIM', KEYS[1], 0, ARGV[3] - 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 """
+# What is older than the mark goes. The mark itself, a list without hints, keeps work that comes late from
+# bringing anything back; it is not needed where there is a newer list already.
+ERASE: Final = f"""
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'list' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+local digits, start = string.rep('%d', {VERSION_DIGITS}), #ARGV[2]
+local function version_of(value)
+  if string.sub(value, 1, start) ~= ARGV[2] then return '' end
+  return string.match(value, '^(' .. digits .. '%-' .. digits .. ')"', start + 1) or ''
+end
+local mark, erased, newer = version_of(ARGV[1]), 0, false
+for _, value in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  if version_of(value) > mark then
+    newer = true
+  elseif value ~= ARGV[1] then
+    redis.call('LREM', KEYS[1], 1, value)
+    if not string.find(value, '"hints":[]', 1, true) then erased = erased + 1 end
+  end
+end
+if not newer then
+  redis.call('DEL', KEYS[1])
+  redis.call('LPUSH', KEYS[1], ARGV[1])
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return erased
+"""
 # The first command of a batch carries the script's text, so that Redis knows it after a restart, too.
 EVAL: Final = ("EVAL", PUBLISH)
 EVALSHA: Final = ("EVALSHA", hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest())
+MARK_TTL_MS: Final = 86_400_000  # as long as a hint request can still stand in Kafka
+_ERASING: Final = "Hint lists were not all erased"
 _DOING: Final = "Hint lists were not all published; what was there is unchanged"
 
 
@@ -80,6 +109,21 @@ class HintWriter:
             await self._check(replies)
         return [PublishOutcome.PUBLISHED if reply else PublishOutcome.OUTDATED for reply in replies]
 
+    async def erase(self, requests: Sequence[EraseRequest]) -> list[int]:
+        """Remove the users' lists that are older than the requests; how many there were of each.
+
+        Lists from before a request that are published after it are outdated. Raises StoreUnavailableError,
+        StoreRefusedError; the same call may be made again.
+        """
+        with store_errors(_ERASING):
+            async with self._client.pipeline(transaction=False) as pipe:
+                for request in requests:
+                    mark = mark_of(request).to_json()
+                    pipe.eval(ERASE, 1, hints_key(request.user), mark, HEAD, MARK_TTL_MS)
+                replies: list[Any] = await pipe.execute(raise_on_error=False)
+            await self._check(replies)
+            return [int(reply) for reply in replies]
+
     async def _evaluate(self, lists: Sequence[HintList], scripts: Iterable[tuple[str, str]]) -> list[Any]:
         """The script for each list, all in one round trip; `scripts` may be endless."""
         if not lists:
@@ -97,3 +141,19 @@ class HintWriter:
                 await self._client.connection_pool.disconnect(inuse_connections=False)
             if isinstance(reply, RedisError):
                 raise reply
+
+
+def mark_of(request: EraseRequest) -> HintList:
+    """What stands in Redis in place of the lists that were erased."""
+    version = str(request.version)
+    return HintList(
+        version=version,
+        list_id=list_id_of(request.user, version),
+        user=request.user,
+        as_of=request.version.as_of_ms,
+        generated_at=request.version.as_of_ms,
+        reason=request.cause,
+        drift=0.0,
+        trigger="",
+        bundle="",
+    )

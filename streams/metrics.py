@@ -46,6 +46,11 @@ class Metrics:
             buckets=FRESHNESS_BUCKETS_S,
         )
         self.outcomes = Counter("aigq_hint_outcomes", "Hint feedback", ["outcome", "joined"], registry=r)
+        self.handovers = Counter(
+            "aigq_handovers", "Hand-overs of anonymous histories", ["outcome"], registry=r
+        )
+        self.erasures = Counter("aigq_erasures", "Erasures of a person's lists", ["cause"], registry=r)
+        self.receipts = Counter("aigq_erasure_receipts", "Receipts for deletions", registry=r)
         self.think_loads = Counter("aigq_think_loads", "Mapping loads", ["outcome"], registry=r)
         self.think_triggers = Gauge("aigq_think_triggers", "Triggers in the served mapping", registry=r)
         self.think_versions = Gauge("aigq_think_versions", "Mapping versions in Redis", registry=r)

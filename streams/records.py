@@ -37,6 +37,8 @@ class Action(StrEnum):
     HINT_IMPRESSION = "hint_impression"
     HINT_CLICK = "hint_click"
     HINT_DISMISS = "hint_dismiss"
+    IDENTIFY = "identify"
+    USER_DELETE = "user_delete"
 
 
 BEHAVIOURS = (Action.VIEW, Action.CLICK, Action.SEARCH, Action.ADD_TO_CART, Action.PURCHASE)
@@ -199,6 +201,12 @@ def _check_rules(event: BehaviorEvent, now_ms: int) -> None:
             f"timestamp {event.timestamp} is more than 10 minutes after its arrival.",
             reason="timestamp_in_future",
             action="Check the producer's clock and unit (milliseconds).",
+        )
+    if event.action_name == Action.IDENTIFY and not (event.user_id and event.client_id):
+        raise EventRuleError(
+            "identify says which client_id a user_id is, and one of them is missing.",
+            reason="identify_without_both",
+            action="Send user_id and client_id.",
         )
     if event.action_name == Action.SEARCH and not event.text:
         raise EventRuleError(

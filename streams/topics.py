@@ -29,8 +29,11 @@ class Topics:
     events: str
     requests: str
     due: str
+    handovers: str
     dead_letters: str
     outcomes: str
+    erasures: str
+    receipts: str
     changelog: str
 
     @classmethod
@@ -41,8 +44,11 @@ class Topics:
             events=f"{prefix}behavior-events",
             requests=f"{prefix}hint-requests",
             due=f"{prefix}session-due",
+            handovers=f"{prefix}session-handovers",
             dead_letters=f"{prefix}dead-letter-events",
             outcomes=f"{prefix}hint-outcomes",
+            erasures=f"{prefix}erasures",
+            receipts=f"{prefix}erasure-receipts",
             changelog=f"{prefix}{SESSION_APP}-{SESSION_TABLE}-changelog",
         )
 
@@ -52,17 +58,30 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
     topics = Topics.of(settings)
 
     def deleted_after(days: int) -> dict[str, str]:
-        return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}
+        # Kafka deletes whole segments: without an end of their own, records would stay a week longer.
+        return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS), "segment.ms": str(DAY_MS)}
+
+    # What is overwritten or erased leaves the disk within a day.
+    compacted = {"cleanup.policy": "compact", "max.compaction.lag.ms": str(DAY_MS)}
 
     return {
         # The append time is what freshness is measured from, so the broker sets it, not the producer.
         topics.events: {**deleted_after(7), "message.timestamp.type": "LogAppendTime"},
         topics.requests: deleted_after(1),
         topics.due: deleted_after(1),
-        # Larger than the source topic allows: the original record and the reasons must fit.
-        topics.dead_letters: {**deleted_after(30), "max.message.bytes": str(2 * 1024 * 1024)},
-        topics.outcomes: {"cleanup.policy": "compact"},
-        topics.changelog: {"cleanup.policy": "compact"},
+        topics.handovers: deleted_after(1),
+        # Each has a key of its own, so that one can be erased. Larger than the source topic allows: the
+        # original record and the reasons must fit.
+        topics.dead_letters: {
+            **compacted,
+            **deleted_after(30),
+            "cleanup.policy": "compact,delete",
+            "max.message.bytes": str(2 * 1024 * 1024),
+        },
+        topics.outcomes: compacted,
+        topics.erasures: deleted_after(7),
+        topics.receipts: {"cleanup.policy": "compact"},
+        topics.changelog: compacted,
     }
 
 

@@ -1,7 +1,8 @@
 """The hints agent: hint requests in, hint lists in Redis out.
 
 A binding around `RequestQueue`, `Generation` and `Publishing`. A request is acknowledged only when its list,
-or a newer one of the same user, stands in Redis.
+or a newer one of the same user, stands in Redis; an erase request when the lists are gone and, of a deletion,
+the erasure agent was told.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from faust.types import TP
 
 from agents.hints.generation import Generation
 from agents.hints.publishing import Publishing
-from agents.hints.queue import Job, RequestQueue
+from agents.hints.queue import Erasure, Job, RequestQueue
 from streams.acks import InOrderAcks
 from streams.app import RAW, NearlineApp
 from streams.dead_letters import set_aside
-from streams.hint_request import decode_request
+from streams.erase_request import Cause, EraseRequest, decode_work, encode_erase
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.topics import Topics
@@ -39,6 +40,7 @@ class HintsAgent:
     acks: InOrderAcks = field(default_factory=InOrderAcks)
     queue: RequestQueue = field(init=False)
     dead_letters: Any = None
+    erasures: Any = None
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _emptied: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -55,6 +57,7 @@ class HintsAgent:
         topics, partitions = Topics.of(self.settings), self.settings.partitions
         requests = self.app.topic(topics.requests, partitions=partitions, **RAW)
         self.dead_letters = self.app.topic(topics.dead_letters, partitions=partitions, **RAW)
+        self.erasures = self.app.topic(topics.erasures, partitions=partitions, **RAW)
         self.app.agent(requests, name="hints")(self._requests)
         self.app.task(self._generate_forever)
         revoked: Any = self.app.on_partitions_revoked
@@ -69,7 +72,11 @@ class HintsAgent:
             message = event.message
             ticket = self.acks.begin((message.topic, message.partition), message.offset, event.ack)
             try:
-                self.queue.put(Job(decode_request(event.value), ticket, event))
+                work = decode_work(event.value)
+                if isinstance(work, EraseRequest):
+                    self.queue.erase(Erasure(work, ticket))
+                else:
+                    self.queue.put(Job(work, ticket, event))
                 self._arrived.set()
             except Exception as error:
                 await set_aside(self.dead_letters, event, error, self.metrics)
@@ -80,11 +87,25 @@ class HintsAgent:
             if not len(self.queue):
                 self._arrived.clear()
                 await self._arrived.wait()
+            await self._erase(self.queue.take_erasures(self.settings.batch_limit))
             jobs = self.queue.take(self.settings.batch_limit)
             self._emptied.set()
             self.metrics.superseded.inc(self.queue.superseded)
             self.queue.superseded = 0
-            await self._work(jobs)
+            if jobs:
+                await self._work(jobs)
+
+    async def _erase(self, erasures: list[Erasure]) -> None:
+        if not erasures:
+            return
+        for done, erasure in zip(
+            await self.publishing.erase([one.request for one in erasures]), erasures, strict=True
+        ):
+            if done.cause is Cause.USER_DELETE:
+                await self.erasures.send(
+                    key=done.user.encode(), value=encode_erase(done), partition=erasure.ticket.partition[1]
+                )
+            self.acks.finish(erasure.ticket)
 
     async def _work(self, jobs: list[Job]) -> None:
         """Lists for `jobs`. Should a batch fail, each request is tried alone; the bad one is set aside."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 import structlog
 
 from agents.hints.compose import Composed
 from agents.hints.generation import now_ms
+from streams.erase_request import EraseRequest
 from streams.errors import StoreError
-from streams.hint_list import HintList
 from streams.hint_request import HintRequest
 from streams.hint_writer import HintWriter, PublishOutcome
 from streams.metrics import Metrics
@@ -20,6 +20,7 @@ from streams.metrics import Metrics
 log = structlog.get_logger("hints")
 RETRY_FIRST_S: Final = 0.1
 RETRY_LONGEST_S: Final = 5.0
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -32,7 +33,8 @@ class Publishing:
 
     async def publish(self, requests: Sequence[HintRequest], composed: Sequence[Composed]) -> None:
         """Publish one list a request; returns when Redis has answered for each."""
-        outcomes = await self._until_done([entry.hints for entry in composed])
+        lists = [entry.hints for entry in composed]
+        outcomes = await self._until_done(lambda: self.writer.publish(lists))
         at_ms = now_ms()
         for request, entry, outcome in zip(requests, composed, outcomes, strict=True):
             self.metrics.published.labels(outcome).inc()
@@ -41,12 +43,22 @@ class Publishing:
             if outcome is PublishOutcome.PUBLISHED and request.appended_ms:
                 self.metrics.freshness_s.observe(max(0, at_ms - request.appended_ms) / 1000)
 
-    async def _until_done(self, lists: list[HintList]) -> list[PublishOutcome]:
+    async def erase(self, requests: Sequence[EraseRequest]) -> list[EraseRequest]:
+        """Erase the users' lists; returns when they are gone, with how many were found."""
+        counts = await self._until_done(lambda: self.writer.erase(requests))
+        for request in requests:
+            self.metrics.erasures.labels(request.cause).inc()
+        return [
+            replace(request, found={**request.found, "lists": count})
+            for request, count in zip(requests, counts, strict=True)
+        ]
+
+    async def _until_done(self, write: Callable[[], Awaitable[list[_T]]]) -> list[_T]:
         """Redis may be away: try again, ever more slowly."""
         wait_s = RETRY_FIRST_S
         while True:
             try:
-                outcomes = await self.writer.publish(lists)
+                outcomes = await write()
             except StoreError as error:
                 self.store_error = str(error)
                 self.metrics.store_retries.labels(type(error).__name__).inc()

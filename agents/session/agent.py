@@ -17,14 +17,18 @@ from faust import StreamT
 from faust.types import EventT
 
 from agents.session.due import DueList
+from agents.session.joining import hand_over, take_over
 from agents.session.state import SessionState, decode_state, encode_state
 from agents.session.step import Outcome, Rules, Step, apply_due, apply_event
 from streams.app import RAW, NearlineApp
 from streams.dead_letters import headers_of, set_aside, source_of
+from streams.erase_request import encode_erase
 from streams.errors import CodecError, EventDecodeError
+from streams.handover import Handover, decode_handover, encode_handover
 from streams.hint_request import encode_request
 from streams.metrics import Metrics
 from streams.records import decode_event
+from streams.replay_order import partition_of
 from streams.settings import Settings
 from streams.topics import SESSION_TABLE, Topics
 
@@ -45,6 +49,7 @@ class SessionAgent:
     table: Any = None
     requests: Any = None
     due_topic: Any = None
+    handovers: Any = None
     dead_letters: Any = None
 
     def attach(self) -> None:
@@ -53,10 +58,12 @@ class SessionAgent:
         events = self.app.topic(topics.events, partitions=partitions, **RAW)
         self.requests = self.app.topic(topics.requests, partitions=partitions, **RAW)
         self.due_topic = self.app.topic(topics.due, partitions=partitions, **RAW)
+        self.handovers = self.app.topic(topics.handovers, partitions=partitions, **RAW)
         self.dead_letters = self.app.topic(topics.dead_letters, partitions=partitions, **RAW)
         self.table = self.app.Table(SESSION_TABLE, partitions=partitions, key_type=bytes, value_type=bytes)
         self.app.agent(events, name="session")(self._events)
         self.app.agent(self.due_topic, name="session-due")(self._dues)
+        self.app.agent(self.handovers, name="session-handovers")(self._handovers)
         self.app.timer(DUE_EVERY_S, name="session-due-timer")(self._send_due)
         self.app.on_ready = self._on_ready
 
@@ -96,6 +103,19 @@ class SessionAgent:
             except Exception as error:
                 await set_aside(self.dead_letters, event, error, self.metrics)
 
+    async def _handovers(self, stream: StreamT[bytes]) -> None:
+        async for event in stream.events():
+            try:
+                handover, state = decode_handover(event.value), self._state(event.key)
+                if handover.is_asked:
+                    step = hand_over(state, handover, event.message.offset, self.rules)
+                else:
+                    step = take_over(state, handover, self.rules)
+                await self._store(event.key, event.key.decode(), event.message.partition, step)
+                self.metrics.handovers.labels(step.outcome).inc()
+            except Exception as error:
+                await set_aside(self.dead_letters, event, error, self.metrics)
+
     def _state(self, key: bytes) -> SessionState | None:
         data = self.table.get(key)
         if data is None:
@@ -109,19 +129,33 @@ class SessionAgent:
     async def _store(
         self, key: bytes, user: str, partition: int, step: Step, traceparent: bytes | None = None
     ) -> None:
-        """The state first: a request without its state would be decided, and sent, twice."""
+        """The state before the requests: one without its state would be decided, and sent, twice.
+
+        But what takes something away for good goes first, and is confirmed: after a crash in between, the
+        state that is still there says it again.
+        """
+        if step.handover is not None:
+            await self._hand_on(step.handover)
+        if step.erase is not None:
+            await confirmed(self.requests, key, encode_erase(step.erase), partition)
+        if step.ended and self.table.pop(key, None) is not None:
+            self.metrics.users.dec()
         if step.state is not None:
             data = encode_state(step.state)
             if key not in self.table:
                 self.metrics.users.inc()
             self.table[key] = data
             self.metrics.state_bytes.observe(len(data))
-            if step.state.owed.due_ms:
-                self.due.add(partition, step.state.owed.due_ms, user)
+            if step.state.due_ms:
+                self.due.add(partition, step.state.due_ms, user)
         for request in step.requests:
             headers = {"traceparent": traceparent} if traceparent else None
             value = encode_request(request)
             await self.requests.send(key=key, value=value, partition=partition, headers=headers)
+
+    async def _hand_on(self, handover: Handover) -> None:
+        partition = partition_of(handover.key, self.settings.partitions)
+        await confirmed(self.handovers, handover.key, encode_handover(handover), partition)
 
     def _count_decision(self, step: Step) -> None:
         if step.outcome is Outcome.REPLAYED:
@@ -142,7 +176,7 @@ class SessionAgent:
             return
         for partition, due_ms, user in self.due.pop(time.monotonic()):
             state = self._state(user.encode())
-            if state is not None and state.owed.due_ms == due_ms:  # else an event settled it
+            if state is not None and state.due_ms == due_ms:  # else an event settled it
                 value = orjson.dumps({"due_ms": due_ms})
                 await self.due_topic.send(key=user.encode(), value=value, partition=partition)
         self.metrics.owed.set(len(self.due))
@@ -168,10 +202,18 @@ class SessionAgent:
             state = self._state(key)
             if state is None:
                 continue
-            for partition in owned & state.offsets.keys():
+            # A state that was handed over whole has no offset of its own yet.
+            sources = state.offsets.keys() or {partition_of(key, self.settings.partitions)}
+            for partition in owned & sources:
                 self.due.resume(partition, state.interest.at_ms, wall_s)
-                if state.owed.due_ms:
-                    self.due.add(partition, state.owed.due_ms, key.decode())
+                if state.due_ms:
+                    self.due.add(partition, state.due_ms, key.decode())
+
+
+async def confirmed(topic: Any, key: bytes, value: bytes, partition: int) -> None:
+    """Send, and wait until Kafka has it. Raises what Kafka says."""
+    sent = await topic.send(key=key, value=value, partition=partition)
+    await sent
 
 
 def _wrong_key() -> EventDecodeError:

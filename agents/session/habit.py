@@ -65,6 +65,20 @@ def with_behaviour(entries: HabitEntries, behaviour: Behaviour, limit: int = HAB
     return changed if len(changed) <= limit else np.delete(changed, _weakest(changed))
 
 
+def merged(entries: HabitEntries, others: HabitEntries, limit: int = HABIT_LIMIT) -> HabitEntries:
+    """Two histories' habit as one, sorted by digest; of more than `limit` the smallest counts go."""
+    counts = {int(text): (int(last), float(count)) for text, last, count in entries.tolist()}
+    for text, last, count in others.tolist():
+        known, before = counts.get(text, (last, 0.0))
+        newest = max(known, last)
+        counts[text] = (newest, before * _decay(newest - known) + count * _decay(newest - last))
+    rows = sorted((text, last, count) for text, (last, count) in counts.items())
+    both = np.array(rows, HABIT_ENTRY)
+    while len(both) > limit:
+        both = np.delete(both, _weakest(both))
+    return both
+
+
 def _decay(seconds: float) -> float:
     return float(2.0 ** (-seconds / HABIT_HALF_LIFE_S))
 

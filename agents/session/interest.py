@@ -55,18 +55,35 @@ class Interest:
 
     def add(self, vector: Int8, action: int, at_ms: int, policy: InterestPolicy) -> Interest:
         """The sums with one more behaviour; `vector` is e(text), (D,) int8."""
-        half_lives = np.array([policy.visit_half_life_ms, policy.shopper_half_life_ms])
-        age_ms = abs(at_ms - self.at_ms)
-        decay = np.exp2(-age_ms / half_lives).astype(np.float32)[:, None]
+        decay = _decay(abs(at_ms - self.at_ms), policy)
         gain = np.float32(ACTION_WEIGHTS[action]) * to_unit(vector)
         if at_ms >= self.at_ms:
             return Interest(self.sums * decay + gain, at_ms)
         return Interest(self.sums + decay * gain, self.at_ms)
 
+    def plus(self, other: Interest, policy: InterestPolicy) -> Interest:
+        """Both histories' sums, as of the newer of the two."""
+        at_ms = max(self.at_ms, other.at_ms)
+        return Interest(self._sums_at(at_ms, policy) + other._sums_at(at_ms, policy), at_ms)
+
+    def without(self, other: Interest, policy: InterestPolicy) -> Interest:
+        """What is left of the sums, as of the newer of the two, without `other`'s part."""
+        return self.plus(Interest(-other.sums, other.at_ms), policy)
+
+    def _sums_at(self, at_ms: int, policy: InterestPolicy) -> Float:
+        return self.sums * _decay(at_ms - self.at_ms, policy)
+
     def unit(self) -> Int8:
         """Visit and shopper interest as (2, D) int8 unit vectors; zeros where there is none."""
         norms = np.linalg.norm(self.sums, axis=1, keepdims=True)
         return to_int8(np.divide(self.sums, norms, out=np.zeros_like(self.sums), where=norms > 1e-12))
+
+
+def _decay(age_ms: int, policy: InterestPolicy) -> Float:
+    """(2, 1): what is left of a sum's two halves after so long."""
+    half_lives = np.array([policy.visit_half_life_ms, policy.shopper_half_life_ms])
+    decay: Float = np.exp2(-age_ms / half_lives).astype(np.float32)[:, None]
+    return decay
 
 
 def drift(now: Int8, listed: Int8) -> float:

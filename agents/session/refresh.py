@@ -14,7 +14,7 @@ from streams.records import Action
 
 
 class Reason(StrEnum):
-    """Why a list is renewed, why not though wanted, or that nothing called for it."""
+    """Why a list is renewed, why not though wanted, or that nothing called for it. Append only."""
 
     FIRST = "first"
     SEARCH = "search"
@@ -27,6 +27,7 @@ class Reason(StrEnum):
     BOT = "bot"
     CONSENT = "consent"
     STEADY = "steady"
+    IDENTIFY = "identify"
 
 
 # Codes are stored in session states: append only.

@@ -3,7 +3,7 @@
 About 1.5 KB at 32 behaviours and D = 64 (of which 512 bytes are the two sums), at most about 2 KB, and 12
 bytes for each text of habit, at most 96 of them.
 Layout: a fixed head, application and locale, the sums (2·D float32), the listed interests (2·D int8),
-offsets, behaviours, habit.
+offsets, behaviours, bounds where there are any, habit.
 Little-endian. A first byte of another value is another version: refused, never guessed.
 """
 
@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from agents.session.bounds import NO_BOUNDS, Bounds, pack_bounds, unpack_bounds
 from agents.session.habit import NO_HABIT
 from agents.session.interest import Interest
 from agents.session.refresh import REASON_CODES, Reason
@@ -86,7 +87,7 @@ class SessionState:
 
     encoder: mark of the text encoder that the sums were made with. offsets: last offset applied per
     source partition, so that a replay changes nothing. event_ids: digests, aligned with `window`. habit:
-    what has left the window.
+    what has left the window. bounds: what may not be used.
     application, locale: of the newest event that named them.
     """
 
@@ -102,6 +103,12 @@ class SessionState:
     application: str = ""
     locale: str = ""
     habit: HabitEntries = field(default_factory=lambda: NO_HABIT)
+    bounds: Bounds = NO_BOUNDS
+
+    @property
+    def due_ms(self) -> int:
+        """When something is due without another event: an owed refresh, or the state's end. 0: nothing."""
+        return self.owed.due_ms or self.bounds.ends_ms
 
 
 def event_digest(event_id: str) -> bytes:
@@ -120,7 +127,7 @@ def encode_state(state: SessionState) -> bytes:
     listed = state.listed
     head = _HEAD.pack(
         STATE_VERSION,
-        state.consent | (listed is not None) << 1,
+        state.consent | (listed is not None) << 1 | (state.bounds != NO_BOUNDS) << 2,
         dim,
         state.interest.at_ms,
         listed.version.as_of_ms if listed else 0,
@@ -151,6 +158,8 @@ def encode_state(state: SessionState) -> bytes:
         _pack_behaviour(behaviour, event_id, state.interest.at_ms)
         for behaviour, event_id in zip(state.window, state.event_ids, strict=True)
     ]
+    if state.bounds != NO_BOUNDS:
+        parts.append(pack_bounds(state.bounds))
     return b"".join((*parts, state.habit.tobytes()))
 
 
@@ -196,6 +205,9 @@ def _decode(data: bytes) -> SessionState:
     offsets = dict(_OFFSET.unpack_from(data, place + i * _OFFSET.size) for i in range(offset_count))
     place += offset_count * _OFFSET.size
     window, event_ids, place = _unpack_window(data, place, window_count, at_ms)
+    bounds = NO_BOUNDS
+    if flags & 4:
+        bounds, place = unpack_bounds(data, place)
     habit = np.frombuffer(data, HABIT_ENTRY, habit_count, place)
     place += habit.nbytes
     if place != len(data):
@@ -213,6 +225,7 @@ def _decode(data: bytes) -> SessionState:
         application=application,
         locale=locale,
         habit=habit,
+        bounds=bounds,
     )
 
 

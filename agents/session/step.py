@@ -6,114 +6,97 @@ No clock, no broker, no file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Final, Protocol
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
-from agents.session.habit import remember
-from agents.session.interest import ACTION_CODES, Interest, InterestPolicy, drift
-from agents.session.refresh import Decision, Reason, RefreshPolicy, Standing, decide_refresh
+from agents.session.forgetting import deleted, erased_again, kept_out, readmitted, withdrawn
+from agents.session.interest import drift
+from agents.session.joining import asked_for, late_behaviour
+from agents.session.refresh import Decision, Reason, Standing, decide_refresh
+from agents.session.rules import Outcome as Outcome
+from agents.session.rules import Rules as Rules
+from agents.session.rules import Step as Step
+from agents.session.rules import TextEncoder as TextEncoder
 from agents.session.state import Listed, Owed, SessionState, event_digest, mark
-from agents.session.window import clip_text, insert, place_of
-from streams.hint_request import Behaviour, HintRequest, Int8, Version
-from streams.records import BehaviorEvent, Source
+from agents.session.state_changes import (
+    ACTION_BY_NAME,
+    behaviour_of,
+    is_too_late,
+    new_state,
+    with_behaviour,
+    with_encoder,
+)
+from streams.hint_request import HintRequest, Version
+from streams.records import Action, BehaviorEvent, Source
 
-
-class TextEncoder(Protocol):
-    """Turns texts into embeddings; see agents.hints.encoder."""
-
-    @property
-    def name(self) -> str:
-        """Changes whenever the embedding of any text may change."""
-
-    @property
-    def dim(self) -> int:
-        """D."""
-
-    def embed(self, text: str) -> Int8:
-        """e(text)·127, (D,) int8."""
-
-
-class Outcome(StrEnum):
-    """What became of an event."""
-
-    APPLIED = "applied"
-    DUPLICATE = "duplicate"  # its event id was applied before
-    REPLAYED = "replayed"  # its offset was applied before: a re-read after a crash or rebalance
-    UNKNOWN_ACTION = "unknown_action"
-    NOT_A_BEHAVIOUR = "not_a_behaviour"  # hint feedback: another agent's work
-    TOO_LATE = "too_late"  # older than all behaviours of a full window: whether it was applied is forgotten
-    NO_TEXT = "no_text"  # neither query, title nor category
-    WITHDRAWN = "withdrawn"  # consent is withdrawn: not used
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """All that a step depends on besides state and event."""
-
-    encoder: TextEncoder
-    bundle: str
-    interest: InterestPolicy = field(default_factory=InterestPolicy)
-    refresh: RefreshPolicy = field(default_factory=RefreshPolicy)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """`state` is None when nothing is to be stored; `requests` are in version order."""
-
-    outcome: Outcome
-    state: SessionState | None = None
-    decision: Decision | None = None
-    drift: float = 0.0
-    requests: tuple[HintRequest, ...] = ()
-
-
-ACTION_BY_NAME: Final = {str(action): code for action, code in ACTION_CODES.items()}
 FEEDBACK_PREFIX: Final = "hint_"
 
 
 def apply_event(state: SessionState | None, event: BehaviorEvent, source: Source, rules: Rules) -> Step:
     """Apply one decoded event of `event.person` to their state (None: never seen)."""
+    if event.action_name == Action.USER_DELETE:
+        return deleted(state, event, source, rules)
     unusable = _unusable(event)
+    why_not = kept_out(state, event)
+    if why_not is Outcome.HANDED_OVER and unusable is None and state is not None:
+        return late_behaviour(state, event, source, rules)
+    if why_not is not None:
+        return Step(unusable or why_not)
+    handover = asked_for(event)
     if unusable is not None and not _changes_consent(state, event):
-        return Step(unusable)
+        return Step(unusable, handover=handover)
     if state is None:
-        state = SessionState(mark(rules.encoder.name), Interest.empty(rules.encoder.dim))
+        state = new_state(rules)
     if source.offset <= state.offsets.get(source.partition, -1):
-        return Step(Outcome.REPLAYED, requests=_asked_again(state, event.person, source, rules))
+        again = _asked_again(state, event.person, source, rules)
+        return Step(
+            Outcome.REPLAYED,
+            requests=again,
+            erase=erased_again(state, event.person, source),
+            handover=handover,
+        )
+    if event.consent is False or not readmitted(state, event).consent:
+        return withdrawn(state, event, source)
+    step = _apply_usable(readmitted(state, event), event, source, rules, is_behaviour=unusable is None)
+    return replace(step, handover=handover)
+
+
+def _apply_usable(
+    state: SessionState, event: BehaviorEvent, source: Source, rules: Rules, *, is_behaviour: bool
+) -> Step:
     digest = event_digest(event.event_id or source.name)
     if digest in state.event_ids:
         return Step(Outcome.DUPLICATE)
-    behaviour = _behaviour(event) if unusable is None else None
-    if behaviour is not None and len(insert(state.window, behaviour)) <= place_of(state.window, behaviour):
+    behaviour = behaviour_of(event) if is_behaviour else None
+    if behaviour is not None and is_too_late(state, behaviour):
         return Step(Outcome.TOO_LATE)
-    state, settled = _settle_before(_with_encoder(state, rules), event, source, rules)
+    state, settled = _settle_before(with_encoder(state, rules), event, source, rules)
     state = replace(
         state,
         offsets={**state.offsets, source.partition: source.offset},
-        consent=state.consent if event.consent is None else event.consent,
         application=event.application or state.application,
         locale=event.locale or state.locale,
+        bounds=replace(state.bounds, ends_ms=0) if state.bounds.ends_ms else state.bounds,
     )
-    if not state.consent:
-        withdrawn = Decision(False, Reason.CONSENT, Reason.STEADY)
-        return Step(Outcome.WITHDRAWN, replace(state, owed=Owed()), withdrawn, 0.0, settled)
     if behaviour is None:
         return Step(Outcome.APPLIED, state, None, 0.0, settled)
-    return _decide(_with_behaviour(state, behaviour, digest, rules), event, source, rules, settled)
+    return _decide(with_behaviour(state, behaviour, digest, rules), event, source, rules, settled)
 
 
 def apply_due(state: SessionState | None, user: str, due_ms: int, rules: Rules) -> Step:
-    """The cooldown that held back a refresh of `user` until `due_ms` is over."""
+    """The cooldown that held back a refresh of `user` until `due_ms` is over, or the blank state's time."""
     if state is None:
         return Step(Outcome.REPLAYED)
+    if state.bounds.ends_ms == due_ms:
+        return Step(Outcome.FORGOTTEN, ended=True)
     if state.owed.due_ms != due_ms or not state.consent:
         again = state.listed is not None and state.listed.version.as_of_ms == due_ms
-        requests = (_request(state, user, Source("", 0, 0), rules),) if again else ()
+        void = state.listed is not None and state.listed.reason is Reason.CONSENT
+        requests = (_request(state, user, Source("", 0, 0), rules),) if again and not void else ()
         return Step(Outcome.REPLAYED, requests=requests)
-    state = _settle(_with_encoder(state, rules), rules)
+    state = _settle(with_encoder(state, rules), rules)
     listed = _listed(state)
     decision = Decision(True, listed.reason, listed.reason)
     request = _request(state, user, Source("", 0, 0), rules)
@@ -123,6 +106,8 @@ def apply_due(state: SessionState | None, user: str, due_ms: int, rules: Rules) 
 def _unusable(event: BehaviorEvent) -> Outcome | None:
     if event.action_name.startswith(FEEDBACK_PREFIX):
         return Outcome.NOT_A_BEHAVIOUR
+    if event.action_name == Action.IDENTIFY:
+        return Outcome.IDENTIFIED
     if event.action_name not in ACTION_BY_NAME:
         return Outcome.UNKNOWN_ACTION
     return None if event.text else Outcome.NO_TEXT
@@ -133,38 +118,6 @@ def _changes_consent(state: SessionState | None, event: BehaviorEvent) -> bool:
     return event.consent is not None and event.consent != (state is None or state.consent)
 
 
-def _with_encoder(state: SessionState, rules: Rules) -> SessionState:
-    """Sums of another encoder are made anew from the window; what lies before it is forgotten."""
-    if state.encoder == mark(rules.encoder.name):
-        return state
-    interest = Interest.empty(rules.encoder.dim)
-    for behaviour in reversed(state.window):
-        vector = rules.encoder.embed(behaviour.text)
-        interest = interest.add(vector, behaviour.action, behaviour.at_ms, rules.interest)
-    listed = state.listed
-    if listed is not None:
-        listed = replace(listed, interests=np.zeros((2, rules.encoder.dim), np.int8))
-    return replace(state, encoder=mark(rules.encoder.name), interest=interest, listed=listed)
-
-
-def _behaviour(event: BehaviorEvent) -> Behaviour:
-    return Behaviour(ACTION_BY_NAME[event.action_name], event.timestamp, clip_text(event.text))
-
-
-def _with_behaviour(state: SessionState, behaviour: Behaviour, digest: bytes, rules: Rules) -> SessionState:
-    vector = rules.encoder.embed(behaviour.text)
-    place = place_of(state.window, behaviour)
-    window, habit = remember(state.window, state.habit, behaviour)
-    return replace(
-        state,
-        interest=state.interest.add(vector, behaviour.action, behaviour.at_ms, rules.interest),
-        counts=state.counts.with_event(behaviour.at_ms),
-        window=window,
-        habit=habit,
-        event_ids=(*state.event_ids[:place], digest, *state.event_ids[place:])[: len(window)],
-    )
-
-
 def _decide(
     state: SessionState, event: BehaviorEvent, source: Source, rules: Rules, settled: tuple[HintRequest, ...]
 ) -> Step:
@@ -173,7 +126,7 @@ def _decide(
     standing = Standing(
         now_ms=now_ms,
         drift=moved,
-        listed_at_ms=state.listed.version.as_of_ms if state.listed else 0,
+        listed_at_ms=_listed_at_ms(state),
         same_bundle=state.listed is None or state.listed.bundle == mark(rules.bundle),
         lists_today=state.counts.lists_on(now_ms),
         events_this_minute=state.counts.events,
@@ -188,6 +141,14 @@ def _decide(
         due_ms = standing.listed_at_ms + rules.refresh.cooldown_ms
         state = replace(state, owed=Owed(due_ms, decision.wanted))
     return Step(Outcome.APPLIED, state, decision, moved, settled)
+
+
+def _listed_at_ms(state: SessionState) -> int:
+    """When the newest list was made; 0: there is none, also since all were erased before now."""
+    if state.listed is None:
+        return 0
+    erased = state.listed.reason is Reason.CONSENT and state.interest.at_ms > state.listed.version.as_of_ms
+    return 0 if erased else state.listed.version.as_of_ms
 
 
 def _settle_before(
@@ -216,7 +177,9 @@ def _asked_again(state: SessionState, user: str, source: Source, rules: Rules) -
     """
     if state.listed is None or source.offset != state.offsets[source.partition]:
         return ()
-    return (_request(_with_encoder(state, rules), user, source, rules),)
+    if state.listed.reason is Reason.CONSENT:  # no list, but the end of all before
+        return ()
+    return (_request(with_encoder(state, rules), user, source, rules),)
 
 
 def _listed(state: SessionState) -> Listed:

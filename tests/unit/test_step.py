@@ -11,6 +11,7 @@ from agents.session.refresh import Reason, RefreshPolicy
 from agents.session.state import SessionState, decode_state, encode_state
 from agents.session.step import Outcome, Rules, Step, apply_due, apply_event
 from agents.session.window import WINDOW_LIMIT
+from streams.erase_request import Cause
 from streams.hint_request import HintRequest, decode_request, encode_request
 from streams.records import BehaviorEvent, Source
 from tests.support import NOON_MS, DigestEncoder, event_of
@@ -143,7 +144,8 @@ def test_what_is_no_behaviour_is_named_and_kept_out(fields: dict[str, Any], outc
 def test_withdrawn_consent_stops_use_at_once_until_it_is_given_again() -> None:
     state, steps = run([after(0), after(60, text="wine", consent=False), after(120, text="beer")])
     assert [step.outcome for step in steps] == [Outcome.APPLIED, Outcome.WITHDRAWN, Outcome.WITHDRAWN]
-    assert state and [b.text for b in state.window] == ["milk"]
+    assert state and state.window == ()  # what was known is forgotten
+    assert steps[1].erase and steps[1].erase.cause is Cause.CONSENT
     _, steps = run([after(180, text="soap", consent=True)], state, first_offset=3)
     assert steps[0].outcome is Outcome.APPLIED
     assert steps[0].requests
@@ -151,7 +153,8 @@ def test_withdrawn_consent_stops_use_at_once_until_it_is_given_again() -> None:
 
 @pytest.mark.parametrize("action", ["hint_click", "identify"])
 def test_consent_is_withdrawn_by_any_event(action: str) -> None:
-    state, steps = run([after(0), after(60, action=action, consent=False), after(120, text="beer")])
+    withdrawal = after(60, action=action, consent=False, client_id="c1")
+    state, steps = run([after(0), withdrawal, after(120, text="beer")])
     assert [step.outcome for step in steps] == [Outcome.APPLIED, Outcome.WITHDRAWN, Outcome.WITHDRAWN]
     assert state and not state.consent
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from agents.hints.context import Contexts, QueryIndex, context_arrays
 from agents.session.interest import Interest, InterestPolicy
-from agents.session.step import ACTION_BY_NAME, TextEncoder
+from agents.session.rules import TextEncoder
+from agents.session.state_changes import ACTION_BY_NAME
 from streams.hint_request import Behaviour, HintRequest, Version
 from training.think.mining.occasions import DAY_MS
 from training.think.points import History
