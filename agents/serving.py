@@ -37,4 +37,5 @@ def rules_of(settings: Settings, encoder: TextEncoder, bundle: str) -> Rules:
             lists_per_day=settings.lists_per_day,
             bot_events_per_minute=settings.bot_events_per_minute,
         ),
+        erased_kept_ms=round(settings.erased_kept_s * 1000),
     )

@@ -76,6 +76,14 @@ class Settings(BaseModel):
     lists_per_day: int = Field(50, ge=1)
     bot_events_per_minute: int = Field(120, ge=1)
 
+    # people's rights
+    erased_kept_s: float = Field(
+        7 * 86_400.0, gt=0, description="so long (event time) nothing of a deleted person is used again"
+    )
+    signing_key_file: Path | None = Field(
+        None, description="Ed25519 key for erasure receipts; none: one is made in the data folder"
+    )
+
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
         if self.kafka_security.startswith("SASL") and not self.kafka_username:
