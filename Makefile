@@ -9,7 +9,8 @@ export ORT_DISABLE_TELEMETRY = 1
 export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check reproduce bundle think lock clean
+FAULT_ROUNDS ?= 1
+.PHONY: help demo test faults check reproduce bundle think lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +20,9 @@ demo: $(VENV)/demo.stamp ## Kafka, Redis, a worker and real purchases: watch the
 
 test: $(VENV)/dev.stamp ## all tests, on real embedded servers
 	@$(BIN)/python -m pytest
+
+faults: $(VENV)/dev.stamp ## break everything, and account for every event (FAULT_ROUNDS=5: each case so often)
+	@FAULT_ROUNDS=$(FAULT_ROUNDS) $(BIN)/python -m pytest -s tests/faults
 
 check: $(VENV)/dev.stamp ## ruff, mypy --strict, import rules, docs tests
 	$(BIN)/ruff check .

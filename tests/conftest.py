@@ -31,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "embedded_only: stops or kills a server; skipped when the servers are given by URL"
     )
+    config.addinivalue_line("markers", "faults: a long case of tests/faults; runs with `make faults` only")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,14 +10,13 @@ import pytest
 
 from agents.offline_replay import OfflineResult, offline_replay
 from agents.serving import open_bundle, rules_of
-from streams.hint_list import HintList
 from streams.log_producer import replay_log
+from tests.faults.ledger import assert_same_lists
 from tests.shop import Shop, wait_until
 from training.datasets.events import demo_purchases, write_event_log
 
 pytestmark = pytest.mark.timeout(300)
 PURCHASES = 3000
-SCORE_TOLERANCE = 2e-3  # the last bits of a sum may differ with the size of the batch
 
 
 @pytest.fixture(scope="module")
@@ -31,27 +30,6 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def offline(shop: Shop, log: Path) -> OfflineResult:
     bundle = open_bundle(shop.settings)
     return offline_replay(log, shop.settings, rules_of(shop.settings, bundle.encoder, bundle.name), bundle)
-
-
-def assert_same_lists(shop: Shop, expected: tuple[HintList, ...]) -> None:
-    different = []
-    for wanted in expected:
-        got = shop.newest(wanted.user)
-        if got is None or not same(got, wanted):
-            different.append((wanted, got))
-    assert not different, f"{len(different)} of {len(expected)} lists differ, e.g. {different[0]}"
-
-
-def same(got: HintList, wanted: HintList) -> bool:
-    kept = {"generated_at", "hints"}
-    return (
-        got.model_dump(exclude=kept) == wanted.model_dump(exclude=kept)
-        and [(h.query, h.why, h.source) for h in got.hints]
-        == [(h.query, h.why, h.source) for h in wanted.hints]
-        and all(
-            abs(a.score - b.score) < SCORE_TOLERANCE for a, b in zip(got.hints, wanted.hints, strict=True)
-        )
-    )
 
 
 def test_the_final_lists_of_a_live_run_are_those_of_the_offline_replay(shop: Shop, log: Path) -> None:
