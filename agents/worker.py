@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 
+from agents.erasure.agent import ErasureAgent, receipt_key
 from agents.feedback.agent import FeedbackAgent
 from agents.health import HealthServer
 from agents.hints.agent import HintsAgent
@@ -48,6 +49,7 @@ class Role(StrEnum):
     HINTS = "hints"
     THINK = "think"
     FEEDBACK = "feedback"
+    ERASURE = "erasure"
 
 
 ALL_ROLES: tuple[Role, ...] = tuple(Role)
@@ -64,6 +66,7 @@ class Worker:
         self._hints: HintsAgent | None = None
         self._think: ThinkAgent | None = None
         self._feedback: FeedbackAgent | None = None
+        self._erasure: ErasureAgent | None = None
         self._redis: Redis | None = None
         self._watches: dict[str, CommitWatch] = {}
         self._standing_s: dict[str, float] = {}
@@ -81,6 +84,8 @@ class Worker:
                 found[name] = f"lag, but no commit for {standing_s:.0f} s"
         if self._store_error():
             found["redis"] = self._store_error()
+        if self._erasure is not None and self._erasure.problem:
+            found["erasure"] = self._erasure.problem
         if self._think is not None and self._think.problem:
             found["think"] = self._think.problem
         return found
@@ -137,6 +142,9 @@ class Worker:
         elif role is Role.FEEDBACK and self._redis is not None:
             self._feedback = FeedbackAgent(app, settings, AsyncHintReader(self._redis), metrics)
             self._feedback.attach()
+        elif role is Role.ERASURE:
+            self._erasure = ErasureAgent(app, settings, metrics, receipt_key(settings))
+            self._erasure.attach()
 
     async def _start(self) -> None:
         if self._think is not None:

@@ -22,6 +22,7 @@ from aigq import (
     service_commands,
     think_commands,
     training_commands,
+    user_commands,
 )
 from aigq.console import EXIT_CODES, explained
 
@@ -40,6 +41,7 @@ replay_command.register(app)
 event_commands.register(app)
 hint_commands.register(app)
 think_commands.register(app)
+user_commands.register(app)
 data_commands.register(app)
 training_commands.register(app)
 evaluate_command.register(app)

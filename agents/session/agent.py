@@ -146,12 +146,15 @@ class SessionAgent:
                 self.metrics.users.inc()
             self.table[key] = data
             self.metrics.state_bytes.observe(len(data))
-            if step.state.due_ms:
-                self.due.add(partition, step.state.due_ms, user)
+            self._remember_due(partition, user, step.state)
         for request in step.requests:
             headers = {"traceparent": traceparent} if traceparent else None
             value = encode_request(request)
             await self.requests.send(key=key, value=value, partition=partition, headers=headers)
+
+    def _remember_due(self, partition: int, user: str, state: SessionState) -> None:
+        if state.due_ms:
+            self.due.add(partition, state.due_ms, user, is_end=not state.owed.due_ms)
 
     async def _hand_on(self, handover: Handover) -> None:
         partition = partition_of(handover.key, self.settings.partitions)
@@ -206,8 +209,7 @@ class SessionAgent:
             sources = state.offsets.keys() or {partition_of(key, self.settings.partitions)}
             for partition in owned & sources:
                 self.due.resume(partition, state.interest.at_ms, wall_s)
-                if state.due_ms:
-                    self.due.add(partition, state.due_ms, key.decode())
+                self._remember_due(partition, key.decode(), state)
 
 
 async def confirmed(topic: Any, key: bytes, value: bytes, partition: int) -> None:

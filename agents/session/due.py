@@ -1,4 +1,4 @@
-"""Which users' held-back refreshes fall due, by stream time.
+"""Which users' held-back refreshes fall due, and which marks of deletions end, by stream time.
 
 Stream time of a partition is the newest event time read from it, going on at the wall clock's pace
 while nothing comes. So in production a cooldown ends on time, and in a fast replay of an old log it does
@@ -25,6 +25,7 @@ class DueList:
     _newest: dict[int, tuple[int, float]] = field(default_factory=dict)
     _resumed: dict[int, tuple[int, float]] = field(default_factory=dict)
     _queued: set[tuple[int, int, str]] = field(default_factory=set)
+    _ends: set[tuple[int, int, str]] = field(default_factory=set)
 
     def observe(self, partition: int, at_ms: int, wall_s: float, *, more_wait: bool = False) -> None:
         """An event of `at_ms` was read at `wall_s` (a monotonic clock, seconds); do more records wait?"""
@@ -40,9 +41,11 @@ class DueList:
         newest_ms, _ = self._resumed.get(partition, (0, 0.0))
         self._resumed[partition] = (max(newest_ms, at_ms), wall_s + GRACE_S)
 
-    def add(self, partition: int, due_ms: int, user: str) -> None:
-        """`user`'s refresh falls due at `due_ms`; said twice, it counts once."""
+    def add(self, partition: int, due_ms: int, user: str, *, is_end: bool = False) -> None:
+        """`user`'s refresh falls due at `due_ms`, or the state ends then; said twice, it counts once."""
         entry = (partition, due_ms, user)
+        if is_end:
+            self._ends.add(entry)
         if entry not in self._queued:
             self._queued.add(entry)
             heapq.heappush(self._heaps.setdefault(partition, []), (due_ms, user))
@@ -56,6 +59,7 @@ class DueList:
                 due_ms, user = heapq.heappop(heap)
                 due.append((partition, due_ms, user))
         self._queued.difference_update(due)
+        self._ends.difference_update(due)
         return due
 
     def _now_ms(self, partition: int, wall_s: float) -> float:
@@ -74,6 +78,8 @@ class DueList:
         self._newest = {p: newest for p, newest in self._newest.items() if p in kept}
         self._resumed = {p: newest for p, newest in self._resumed.items() if p in kept}
         self._queued = {entry for entry in self._queued if entry[0] in kept}
+        self._ends = {entry for entry in self._ends if entry[0] in kept}
 
     def __len__(self) -> int:
-        return len(self._queued)
+        """Refreshes that are owed; ends are nobody's debt."""
+        return len(self._queued) - len(self._ends)
