@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from agents.hints.context import HABITS
 from agents.hints.encoder import SubwordEncoder
 from agents.hints.generator import Generator, Provider, open_session
+from agents.hints.graph_session import GraphSession
 from agents.hints.manifest import (
     CODE_VERSION,
     ENCODER_FILES,
@@ -49,7 +50,7 @@ Lexicon = dict[str, int]  # query to count, most popular first; a query's place 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle in working order. `name` is the manifest's name and version."""
+    """A bundle in working order. `name` is the manifest's name and version; `sessions` are its graphs'."""
 
     name: str
     encoder: SubwordEncoder
@@ -57,6 +58,7 @@ class Bundle:
     generator: Generator
     ranker: Ranker | None
     manifest: Manifest
+    sessions: tuple[GraphSession, ...] = ()
 
 
 def load_bundle(
@@ -78,12 +80,13 @@ def load_bundle(
         generator = Generator(session, list(lexicon), encoder, policy)
     except Exception as error:  # the warm-up: whatever a wrong graph may raise
         raise _misfit(f"{GRAPH} does not run: {error}") from error
-    ranker = None
+    ranker: Ranker | None = None
+    sessions: tuple[GraphSession, ...] = (session,)
     if RANKER in files:
         ranking = open_session(files[RANKER], threads=threads, provider=provider)
         _check_ranker(ranking, manifest.shapes)
-        ranker = Ranker(ranking, encoder, lexicon)
-    return Bundle(manifest.full_name, encoder, lexicon, generator, ranker, manifest)
+        ranker, sessions = Ranker(ranking, encoder, lexicon), (session, ranking)
+    return Bundle(manifest.full_name, encoder, lexicon, generator, ranker, manifest, sessions)
 
 
 def load_encoder(path: Path) -> tuple[SubwordEncoder, str]:

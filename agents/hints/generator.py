@@ -16,6 +16,7 @@ import numpy as np
 
 from agents.hints.context import HABITS, Contexts, QueryIndex, context_arrays
 from agents.hints.encoder import SubwordEncoder
+from agents.hints.graph_session import GraphSession, warmed_up
 from agents.session.interest import Interest, InterestPolicy
 from agents.session.window import WINDOW_LIMIT
 from streams.errors import BundleError
@@ -46,7 +47,7 @@ class Generator:
 
     def __init__(
         self,
-        session: Any,
+        session: GraphSession,
         lexicon: Sequence[str],
         encoder: SubwordEncoder,
         policy: InterestPolicy = InterestPolicy(),  # noqa: B008 - frozen
@@ -54,7 +55,8 @@ class Generator:
         self._session, self._lexicon, self._encoder, self._policy = session, lexicon, encoder, policy
         self._index = QueryIndex(lexicon)
         self.reembedded = 0
-        self.run(_blank(encoder.dim))  # the first run of a session costs twice the others
+        with warmed_up(session):  # the first run of a session costs twice the others
+            self.run(_blank(encoder.dim))
 
     def generate(self, requests: Sequence[HintRequest]) -> list[list[Candidate]]:
         """One list a request, in the requests' order: distinct queries, the best first."""
@@ -94,7 +96,7 @@ class Generator:
         )
 
 
-def open_session(graph: bytes, *, threads: int = 1, provider: Provider = "cpu") -> Any:
+def open_session(graph: bytes, *, threads: int = 1, provider: Provider = "cpu") -> GraphSession:
     """An onnxruntime session over a graph. Raises BundleError: no runtime, no such device, no such graph.
 
     One thread a process and no spinning: more processes use more cores better than more threads do.
@@ -119,7 +121,9 @@ def open_session(graph: bytes, *, threads: int = 1, provider: Provider = "cpu") 
             f"{wanted} did not start; onnxruntime offers {session.get_providers()}.",
             action="Check driver, CUDA and cuDNN, or set the provider to cpu.",
         )
-    return session
+    run_options = runtime.RunOptions()
+    run_options.log_severity_level = 4  # what a run raises is said where it is caught
+    return GraphSession(session, run_options)
 
 
 def _onnxruntime(provider: Provider) -> Any:

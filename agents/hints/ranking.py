@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from agents.hints.context import Contexts, QueryIndex, context_arrays
 from agents.hints.generator import Candidate
+from agents.hints.graph_session import GraphSession
 from agents.hints.ranking_features import ranking_features
 from agents.session.habit import text_digest
 from agents.session.interest import ACTION_CODES
@@ -42,7 +43,7 @@ Int32 = npt.NDArray[np.int32]
 class Ranker:
     """Orders a list by p. `counts`: the lexicon's, by query."""
 
-    def __init__(self, session: Any, encoder: TextEncoder, counts: Mapping[str, int]) -> None:
+    def __init__(self, session: GraphSession, encoder: TextEncoder, counts: Mapping[str, int]) -> None:
         self._session, self._encoder, self._counts = session, encoder, counts
         self._index = QueryIndex(list(counts))
 
