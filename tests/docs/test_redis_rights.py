@@ -17,6 +17,7 @@ from agents.think.mapping import LoadOptions, LoadOutcome, load_mapping
 from agents.think.old_versions import find_leftovers, remove_leftovers
 from aigq.findings import _redis as look_at_redis
 from aigq.think_serving import served_entry, served_state
+from streams.erase_request import Cause, EraseRequest
 from streams.hint_request import Behaviour, HintRequest, Version
 from streams.hint_store import HintReader
 from streams.hint_writer import HintWriter, PublishOutcome
@@ -62,6 +63,16 @@ def test_a_writer_publishes_with_a_writers_rights(url_of: dict[str, str]) -> Non
             return await writer.publish([list_of("u1", "milk"), list_of("u1", "milk", as_of=5)])
 
     assert asyncio.run(publish()) == [PublishOutcome.PUBLISHED, PublishOutcome.OUTDATED]
+
+
+def test_a_writer_erases_with_a_writers_rights(url_of: dict[str, str]) -> None:
+    async def erase() -> list[int]:
+        async with redis.asyncio.Redis.from_url(url_of["writer"]) as client:
+            writer = HintWriter(client, runs_kept=3, ttl_s=60)
+            await writer.publish([list_of("u1", "milk")])
+            return await writer.erase([EraseRequest("u1", Version(9_000, 0), Cause.CONSENT, 9_000)])
+
+    assert asyncio.run(erase()) == [1]
 
 
 def test_a_writer_reads_what_short_lists_are_filled_with(url_of: dict[str, str], tmp_path: Path) -> None:
