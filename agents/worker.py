@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ from agents.erasure.agent import ErasureAgent, receipt_key
 from agents.feedback.agent import FeedbackAgent
 from agents.health import HealthServer
 from agents.hints.agent import HintsAgent
+from agents.hints.batches import Batches
 from agents.hints.bundle import Bundle, load_encoder
 from agents.hints.generation import Generation
 from agents.hints.publishing import Publishing
@@ -136,8 +138,11 @@ class Worker:
             SessionAgent(app, settings, rules_of(settings, encoder, name), metrics).attach()
         elif role is Role.HINTS and bundle is not None:
             think = ThinkSource(self._redis) if self._redis is not None else None
-            generation, publishing = Generation(bundle, metrics, think), Publishing(writer, metrics)
-            self._hints = HintsAgent(app, settings, generation, publishing, metrics)
+            generation = Generation(
+                bundle, metrics, think, partial(open_bundle, settings), settings.generation_timeout_s
+            )
+            publishing = Publishing(writer, metrics)
+            self._hints = HintsAgent(app, settings, Batches(generation), publishing, metrics)
             self._hints.attach()
         elif role is Role.FEEDBACK and self._redis is not None:
             self._feedback = FeedbackAgent(app, settings, AsyncHintReader(self._redis), metrics)

@@ -16,11 +16,15 @@ Partition = tuple[str, int]
 
 @dataclass(slots=True)
 class Ticket:
-    """One event at work. `acknowledge` is called once, when it and all before it are done."""
+    """One event at work. `acknowledge` is called once, when it and all before it are done.
+
+    size: bytes that it holds on to until then.
+    """
 
     partition: Partition
     offset: int
     acknowledge: Callable[[], object]
+    size: int = 0
     done: bool = False
 
 
@@ -29,11 +33,15 @@ class InOrderAcks:
     """The events at work, per partition in the order they came."""
 
     _queues: dict[Partition, deque[Ticket]] = field(default_factory=dict)
+    size: int = 0  # of all that is not acknowledged
 
-    def begin(self, partition: Partition, offset: int, acknowledge: Callable[[], object]) -> Ticket:
+    def begin(
+        self, partition: Partition, offset: int, acknowledge: Callable[[], object], size: int = 0
+    ) -> Ticket:
         """An event came; give the ticket to `finish` when its work is durable."""
-        ticket = Ticket(partition, offset, acknowledge)
+        ticket = Ticket(partition, offset, acknowledge, size)
         self._queues.setdefault(partition, deque()).append(ticket)
+        self.size += size
         return ticket
 
     def finish(self, ticket: Ticket) -> None:
@@ -44,12 +52,14 @@ class InOrderAcks:
         ticket.done = True
         queue = self._queues.get(ticket.partition)
         while queue and queue[0].done:
-            queue.popleft().acknowledge()
+            first = queue.popleft()
+            self.size -= first.size
+            first.acknowledge()
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Forget all events of these partitions."""
         for partition in partitions:
-            self._queues.pop(partition, None)
+            self.size -= sum(ticket.size for ticket in self._queues.pop(partition, ()))
 
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._queues.values())

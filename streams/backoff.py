@@ -69,8 +69,12 @@ class Breaker:
         """Whether to call now. Of an open circuit, one call when its wait is over: the trial."""
         if now_s < self._again_s or (self.is_open and self._on_trial):
             return False
-        self._on_trial = self.is_open
+        self.begin_trial()
         return True
+
+    def begin_trial(self) -> None:
+        """The wait is over, says a border's only caller, who slept through it."""
+        self._on_trial = self.is_open
 
     def worked(self) -> None:
         """The call worked: closed."""

@@ -32,6 +32,12 @@ class Metrics:
         self.generation_s = Histogram(
             "aigq_generation_seconds", "Seconds per generation", registry=r, buckets=GENERATION_BUCKETS_S
         )
+        self.queue_requests = Gauge("aigq_queue_requests", "Requests that wait for generation", registry=r)
+        self.queue_bytes = Gauge("aigq_queue_bytes", "Bytes taken and not acknowledged", registry=r)
+        self.queue_age_s = Gauge("aigq_queue_age_seconds", "Of the oldest waiting request", registry=r)
+        self.overloaded = Gauge("aigq_overloaded", "1: lists are late", registry=r)
+        self.breaker_open = Gauge("aigq_breaker_open", "1: held to be down", ["border"], registry=r)
+        self.bundle_loads = Counter("aigq_bundle_loads", "Bundles on hot swap", ["outcome"], registry=r)
         self.superseded = Counter("aigq_requests_superseded", "Requests overtaken by a newer", registry=r)
         self.reembedded = Counter(
             "aigq_requests_reembedded", "Requests made by another text encoder", registry=r

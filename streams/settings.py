@@ -56,6 +56,7 @@ class Settings(BaseModel):
     state_store: Literal["memory", "rocksdb"] = "memory"
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=0, le=65535, description="/live /ready /metrics; 0 = any free port")
+    stop_within_s: float = Field(25.0, gt=0, description="after so long a worker that was told to stop ends")
     stuck_after_s: float = Field(60.0, gt=0, description="lag without a commit for so long is not ready")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -66,6 +67,11 @@ class Settings(BaseModel):
     onnx_threads: int = Field(1, ge=1)
     onnx_provider: Literal["cpu", "cuda"] = Field("cpu", description="cuda is refused where it is not there")
     batch_limit: int = Field(32, ge=1, le=256, description="lists generated at once")
+    bundle_every_s: float = Field(10.0, gt=0, description="how often the bundle's folder is looked at")
+    generation_timeout_s: float = Field(10.0, gt=0, description="after so long a generation is stopped")
+    lists_per_second: float = Field(0.0, ge=0, description="most lists generated, by one worker; 0: no limit")
+    queue_requests: int = Field(20_000, ge=1, description="most hint requests taken and not acknowledged")
+    queue_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="the same in bytes, as they came")
 
     # interest and refresh (event time)
     visit_half_life_s: float = Field(2 * 3600.0, gt=0)

@@ -6,7 +6,8 @@ Reads the same events as the session agent, in a consumer group of its own.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ from faust.types import EventT
 
 from agents.feedback.join import join_feedback
 from streams.app import RAW, NearlineApp
+from streams.backoff import Breaker
 from streams.dead_letters import headers_of, set_aside, source_of
 from streams.errors import EventError, StoreError
 from streams.hint_list import HintList
@@ -37,7 +39,12 @@ class FeedbackAgent:
     metrics: Metrics
     outcomes: Any = None
     dead_letters: Any = None
-    store_error: str = ""  # why lists cannot be read; empty: they can
+    breaker: Breaker = field(default_factory=Breaker)
+
+    @property
+    def store_error(self) -> str:
+        """Why lists cannot be read; empty: they can."""
+        return self.breaker.problem
 
     def attach(self) -> None:
         """Declare topics and agent on the app."""
@@ -70,15 +77,14 @@ class FeedbackAgent:
 
     async def _lists(self, user: str) -> tuple[HintList, ...]:
         """The user's lists; waits while Redis is away, since a join without them would be wrong."""
-        wait_s = 0.1
         while True:
             try:
                 lists = await self.reader.lists(user)
             except StoreError as error:
-                self.store_error = str(error)
-                log.warning("lists_not_read", error=error.message, retry_in_s=wait_s)
+                wait_s = self.breaker.failed(str(error), time.monotonic())
+                log.warning("lists_not_read", error=error.message, retry_in_s=round(wait_s, 2))
                 await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, 5.0)
+                self.breaker.begin_trial()
             else:
-                self.store_error = ""
+                self.breaker.worked()
                 return lists

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import structlog
 
 from agents.hints.compose import Composed
 from agents.hints.generation import now_ms
+from streams.backoff import Breaker
 from streams.erase_request import EraseRequest
 from streams.errors import StoreError
 from streams.hint_request import HintRequest
@@ -18,18 +20,24 @@ from streams.hint_writer import HintWriter, PublishOutcome
 from streams.metrics import Metrics
 
 log = structlog.get_logger("hints")
-RETRY_FIRST_S: Final = 0.1
-RETRY_LONGEST_S: Final = 5.0
 _T = TypeVar("_T")
 
 
 @dataclass(slots=True)
 class Publishing:
-    """The writer, and what it counts. store_error: why the last publish failed; empty: it did not."""
+    """The writer, and what it counts.
+
+    While a write is tried again nothing else is generated: requests wait, and supersede each other.
+    """
 
     writer: HintWriter
     metrics: Metrics
-    store_error: str = ""
+    breaker: Breaker = field(default_factory=Breaker)
+
+    @property
+    def store_error(self) -> str:
+        """Why the last publish failed; empty: it did not."""
+        return self.breaker.problem
 
     async def publish(self, requests: Sequence[HintRequest], composed: Sequence[Composed]) -> None:
         """Publish one list a request; returns when Redis has answered for each."""
@@ -55,16 +63,17 @@ class Publishing:
 
     async def _until_done(self, write: Callable[[], Awaitable[list[_T]]]) -> list[_T]:
         """Redis may be away: try again, ever more slowly."""
-        wait_s = RETRY_FIRST_S
         while True:
             try:
                 outcomes = await write()
             except StoreError as error:
-                self.store_error = str(error)
+                wait_s = self.breaker.failed(str(error), time.monotonic())
                 self.metrics.store_retries.labels(type(error).__name__).inc()
-                log.warning("publish_failed", error=error.message, action=error.action, retry_in_s=wait_s)
+                log.warning(
+                    "publish_failed", error=error.message, action=error.action, retry_in_s=round(wait_s, 2)
+                )
                 await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, RETRY_LONGEST_S)
+                self.breaker.begin_trial()
             else:
-                self.store_error = ""
+                self.breaker.worked()
                 return outcomes

@@ -17,11 +17,15 @@ from streams.hint_request import HintRequest
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request, the ticket to finish once its list stands in Redis, and the record it came in."""
+    """A request, the ticket to finish once its list stands in Redis, and the record it came in.
+
+    since_s: since when the user waits (monotonic).
+    """
 
     request: HintRequest
     ticket: Ticket
     record: Any
+    since_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class RequestQueue:
             return
         self.superseded += 1
         newer, older = (job, waiting) if job.request.version >= waiting.request.version else (waiting, job)
-        self._jobs[job.request.user] = newer
+        self._jobs[job.request.user] = replace(newer, since_s=min(job.since_s, waiting.since_s))
         self.acks.finish(older.ticket)
 
     def erase(self, erasure: Erasure) -> None:
@@ -62,6 +66,15 @@ class RequestQueue:
             found = {**request.found, "waiting_requests": 1}
             erasure = replace(erasure, request=replace(request, found=found))
         self._erasures.append(erasure)
+
+    @property
+    def waiting(self) -> int:
+        """How many users wait for a list."""
+        return len(self._jobs)
+
+    def age_s(self, now_s: float) -> float:
+        """For how long the user waits who waits longest; 0 for nobody."""
+        return max((now_s - job.since_s for job in self._jobs.values()), default=0.0)
 
     def take(self, limit: int) -> list[Job]:
         """Up to `limit` jobs, the longest waiting users first; they leave the queue."""

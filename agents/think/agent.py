@@ -7,6 +7,7 @@ version changes nothing in Redis and says why.
 from __future__ import annotations
 
 import asyncio
+import time as clock
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
@@ -18,6 +19,7 @@ from redis.asyncio import Redis
 from agents.think.mapping import LoadOptions, LoadOutcome, LoadReport, load_mapping
 from agents.think.stored import known_versions, read_pointer
 from agents.think.version_folder import read_manifest
+from streams.backoff import BackOff, Breaker
 from streams.errors import MappingError, StoreError
 from streams.metrics import Metrics
 from streams.redis_errors import store_errors
@@ -45,15 +47,23 @@ class ThinkAgent:
     loading: str = ""
     told: str = ""
     options: LoadOptions = field(init=False)
+    breaker: Breaker = field(init=False)
 
     def __post_init__(self) -> None:
         self.options = LoadOptions(report=self._note)
+        self.breaker = Breaker(BackOff(1.0, self.settings.think_every_s))
 
     async def run(self) -> None:
-        """Load now, then look at the manifest every `think_every_s`, until cancelled."""
+        """Load now, then look at the manifest every `think_every_s`, sooner after a failure."""
         while True:
             await self.load()
-            await asyncio.sleep(self.settings.think_every_s)
+            wait_s = self.settings.think_every_s
+            if self.problem and self.problem != NOT_YET:
+                wait_s = min(wait_s, self.breaker.failed(self.problem, clock.monotonic()))
+            else:
+                self.breaker.worked()
+            await asyncio.sleep(wait_s)
+            self.breaker.begin_trial()
 
     async def load(self) -> None:
         """Load the current version unless it is served already."""
