@@ -2,7 +2,8 @@
 
 Every record carries what it is in the header `ledger`, so that the ledger can hold what became of it against
 what it was meant to be: `good`, `copy` (sent before), `late` (older than what was sent before it), or
-``bad:`` and the reason for which it must be set aside.
+``bad:`` and the reason for which it must be set aside; `right` (a deletion or a withdrawal, and what comes
+after it of the same person).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from training.datasets.events import demo_purchases, events_of
 
 DAY_MS = 86_400_000
 HEADER = "ledger"
-GOOD, COPY, LATE, BAD = "good", "copy", "late", "bad:"
+GOOD, COPY, LATE, RIGHT, BAD = "good", "copy", "late", "right", "bad:"
 
 
 @dataclass(frozen=True, slots=True)

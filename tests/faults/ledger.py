@@ -23,7 +23,7 @@ from streams.hint_list import HintList
 from streams.hint_request import decode_request
 from streams.records import BehaviorEvent, Source, decode_event
 from streams.replay_order import ReplayRecord
-from tests.faults.known_stream import BAD, COPY, GOOD, HEADER, LATE
+from tests.faults.known_stream import BAD, COPY, GOOD, HEADER, LATE, RIGHT
 from tests.shop import Shop
 
 SCORE_TOLERANCE = 2e-3  # the last bits of a sum may differ with the size of the batch
@@ -32,6 +32,7 @@ EXPECTED = {
     GOOD: {"applied", "too_late"},
     COPY: {"duplicate", "too_late"},
     LATE: {"applied", "too_late"},
+    RIGHT: {"deleted", "withdrawn", "forgotten"},
 }
 Place = tuple[int, int]  # partition and offset
 
