@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.text import Text
 
-from aigq.harmless_text import harmless
 from aigq.review_screen import render_entry
+from streams.harmless_text import harmless
 
 if TYPE_CHECKING:
     from training.think.review.corrections import Correction, Second

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aigq.harmless_text import harmless
+from streams.harmless_text import harmless
 
 if TYPE_CHECKING:
     from training.think.points import Evidence

@@ -16,7 +16,7 @@ from agents.erasure.deletion import find_receipts, request_deletion, wait_for_re
 from agents.erasure.export import person_data
 from agents.erasure.receipt import Receipt, is_genuine, subject_of
 from aigq.console import err, out, print_json
-from aigq.harmless_text import harmless
+from streams.harmless_text import harmless
 from streams.settings import load_settings
 
 User = Annotated[str, typer.Argument(help="user_id (or client_id) as in the events.")]

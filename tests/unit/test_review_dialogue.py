@@ -18,7 +18,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from aigq import think_review_commands
-from aigq.harmless_text import harmless
+from streams.harmless_text import harmless
 from tests.think_values import evidence, proposal
 from training.think.points import write_lines
 from training.think.review.answer_log import read_answers
