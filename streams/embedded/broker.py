@@ -3,8 +3,8 @@
     python -m streams.embedded.broker --data ./kafka-data --port 9092
 
 When it is ready it prints one line of JSON with its port. What it has acknowledged survives its own death
-(kill -9); it does not call fsync, so it may not survive the machine's. No authentication: it listens on
-loopback.
+(kill -9); it does not call fsync, so it may not survive the machine's. It listens on loopback, without TLS
+and without a login unless the options ask for them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import IO
 
 from streams.embedded import topic_configs
-from streams.embedded.broker_options import BrokerOptions, parse_options
+from streams.embedded.broker_options import BrokerOptions, parse_options, server_context
 from streams.embedded.cleaning import Cleaner
 from streams.embedded.config_requests import ConfigRequests
 from streams.embedded.coordinator import Coordinator
 from streams.embedded.group_requests import GroupRequests
+from streams.embedded.logins import Users
 from streams.embedded.offset_requests import OffsetRequests
 from streams.embedded.ports import bound_socket
 from streams.embedded.record_requests import RecordRequests
@@ -35,7 +36,7 @@ from streams.embedded.topic_requests import NODE_ID, TopicRequests
 from streams.embedded.topics import Topics
 from streams.embedded.transaction_requests import TransactionRequests
 from streams.embedded.transactions import Transactions
-from streams.embedded.wire import Handler, Server, api_versions
+from streams.embedded.wire import Handler, Server
 from streams.errors import EmbeddedServerError
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class Broker:
         self._transactions = Transactions(options.data_dir, self._topics, self._coordinator.commit)
         self._cleaner = Cleaner(self._topics)
         self._socket = self._bound()
-        self._server = Server(self._handlers())
+        users = Users.read(options.users_file) if options.users_file else None
+        self._server = Server(self._handlers(), tls=server_context(options), users=users)
 
     @property
     def port(self) -> int:
@@ -100,7 +102,6 @@ class Broker:
             14: groups.sync,
             15: groups.describe,
             16: groups.list_groups,
-            18: api_versions,
             19: topics.create_topics,
             20: topics.delete_topics,
             21: topics.delete_records,

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import kafka.protocol.admin
 import kafka.protocol.consumer
 import kafka.protocol.metadata
-import kafka.protocol.producer  # noqa: F401  # the four register their messages
+import kafka.protocol.producer
+import kafka.protocol.sasl  # noqa: F401  # the five register their messages
 from kafka.protocol.api_message import ApiMessage
 from kafka.protocol.schemas.fields.codecs import EncodeBufferPool
 
@@ -46,6 +47,7 @@ APIS: dict[int, Api] = {
     14: Api("SyncGroup", 0, 3),
     15: Api("DescribeGroups", 0, 4),
     16: Api("ListGroups", 0, 2),
+    17: Api("SaslHandshake", 0, 1),
     API_VERSIONS: Api("ApiVersions", 0, 3),
     19: Api("CreateTopics", 0, 4),
     20: Api("DeleteTopics", 0, 3),
@@ -57,6 +59,7 @@ APIS: dict[int, Api] = {
     28: Api("TxnOffsetCommit", 0, 2),
     32: Api("DescribeConfigs", 0, 2),
     33: Api("AlterConfigs", 0, 1),
+    36: Api("SaslAuthenticate", 0, 1),
     37: Api("CreatePartitions", 0, 1),
     42: Api("DeleteGroups", 0, 1),
     44: Api("IncrementalAlterConfigs", 0, 0),
