@@ -10,51 +10,22 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
-from enum import StrEnum
-from functools import partial
 from typing import Any
 
 import structlog
-from redis.asyncio import Redis
 
-from agents.erasure.agent import ErasureAgent, receipt_key
-from agents.feedback.agent import FeedbackAgent
+from agents.drain import Deadline, drain, end_now
 from agents.health import HealthServer
-from agents.hints.agent import HintsAgent
-from agents.hints.batches import Batches
-from agents.hints.bundle import Bundle, load_encoder
-from agents.hints.generation import Generation
-from agents.hints.publishing import Publishing
-from agents.hints.think_source import ThinkSource
-from agents.serving import open_bundle, rules_of
-from agents.session.agent import SessionAgent
-from agents.think.agent import ThinkAgent
-from agents.watchdog import CommitWatch, observe_consumer
-from streams.app import NearlineApp, create_app
+from agents.overload import Load, Overload
+from agents.parts import ALL_ROLES, Parts, Role
+from agents.watchdog import AppWatch
 from streams.errors import AigqError, BrokerError
-from streams.hint_store import AsyncHintReader
-from streams.hint_writer import HintWriter
 from streams.metrics import Metrics
-from streams.redis_client import connect_redis
 from streams.settings import Settings
-from streams.topics import SESSION_APP, broker_away, ensure_topics
+from streams.topics import broker_away, ensure_topics
 
 log = structlog.get_logger("worker")
 WATCH_EVERY_S = 0.5
-STOP_WITHIN_S = 15.0
-
-
-class Role(StrEnum):
-    """What a worker does; by default all of it."""
-
-    SESSION = "session"
-    HINTS = "hints"
-    THINK = "think"
-    FEEDBACK = "feedback"
-    ERASURE = "erasure"
-
-
-ALL_ROLES: tuple[Role, ...] = tuple(Role)
 
 
 class Worker:
@@ -63,125 +34,146 @@ class Worker:
     def __init__(self, settings: Settings, roles: Iterable[Role] = ALL_ROLES) -> None:
         self.settings, self.roles = settings, tuple(roles)
         self.metrics = Metrics()
-        self.apps: list[NearlineApp] = []
         self.health = HealthServer(settings, self.metrics, self.problems, self.facts)
-        self._hints: HintsAgent | None = None
-        self._think: ThinkAgent | None = None
-        self._feedback: FeedbackAgent | None = None
-        self._erasure: ErasureAgent | None = None
-        self._redis: Redis | None = None
-        self._watches: dict[str, CommitWatch] = {}
-        self._standing_s: dict[str, float] = {}
-        self._built = False
-        self._loader: asyncio.Task[None] | None = None
+        self.deadline = Deadline(settings.stop_within_s)
+        self.overload = Overload()
+        self._parts: Parts | None = None
+        self._watches: dict[str, AppWatch] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._turned_s = 0.0
+        self._told_at_s = float("-inf")
+        self._stood_still = ""
         self._stop = asyncio.Event()
 
     def problems(self) -> dict[str, str]:
         """Part → what is wrong with it; empty when the worker is ready."""
-        found = {app.conf.id: "not assigned, or recovering" for app in self.apps if not app.ready}
-        if not self._built:
-            found["worker"] = "starting"
-        for name, standing_s in self._standing_s.items():
-            if standing_s >= self.settings.stuck_after_s:
-                found[name] = f"lag, but no commit for {standing_s:.0f} s"
-        if self._store_error():
-            found["redis"] = self._store_error()
-        if self._erasure is not None and self._erasure.problem:
-            found["erasure"] = self._erasure.problem
-        if self._think is not None and self._think.problem:
-            found["think"] = self._think.problem
-        return found
+        parts, now_s = self._parts, time.monotonic()
+        if parts is None:
+            return {"worker": "starting"}
+        found = {app.conf.id: "not assigned, or recovering" for app in parts.apps if not app.ready}
+        for name, watch in self._watches.items():
+            if watch.standing_s >= self.settings.stuck_after_s:
+                found[name] = f"lag, but no commit for {watch.standing_s:.0f} s"
+            if watch.broker.problem(now_s):
+                found["kafka"] = watch.broker.problem(now_s)
+        if parts.alive is not None and parts.alive.problem(now_s):
+            found["redis"] = parts.alive.problem(now_s)
+        if parts.think is not None and parts.think.problem:
+            found["think"] = parts.think.problem
+        return found | parts.waits_for | self._own_problem(now_s)
 
     def facts(self) -> dict[str, Any]:
-        """What else `/ready` tells: the mapping that is served, if this worker loads it."""
-        return {"mapping": self._think.facts()} if self._think is not None else {}
+        """What else `/ready` tells, ready or not: bundle and mapping, circuits, load."""
+        parts = self._parts
+        if parts is None:
+            return {}
+        found: dict[str, Any] = {
+            "breakers": {name: breaker.circuit for name, breaker in parts.breakers.items()},
+            "overload": self.overload.now,
+        }
+        if parts.bundles is not None:
+            found["bundle"] = parts.bundles.facts()
+        if parts.think is not None:
+            found["mapping"] = parts.think.facts()
+        return found
 
     def stop(self) -> None:
-        """Ask the worker to stop; `run` returns when it has."""
+        """Ask the worker to stop; `run` returns when it has, or the process ends at the deadline."""
+        self.deadline.begin()
         self._stop.set()
 
     async def run(self, on_ready: Callable[[], None] | None = None) -> None:
         """Run until `stop` is called or a signal comes. Raises AigqError when it cannot go on."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
+            loop.add_signal_handler(number, self._signalled, number)
         await self.health.start()
         try:
             await asyncio.to_thread(ensure_topics, self.settings)
-            self._build()
-            await self._start()
+            self._parts = Parts.of(self.settings, self.roles, self.metrics)
+            await self._start(self._parts)
             log.info("worker_ready", roles=[str(r) for r in self.roles], health_port=self.health.port)
             if on_ready is not None:
                 on_ready()
-            await self._watch()
+            await self._watch(self._parts)
+        except AigqError as error:
+            self.deadline.exit_code = error.exit_code
+            raise
         finally:
             await self._shut_down()
 
-    def _build(self) -> None:
-        settings = self.settings
-        bundle = open_bundle(settings) if Role.HINTS in self.roles else None
-        self._redis = connect_redis(settings)
-        writer = HintWriter(self._redis, runs_kept=settings.runs_kept, ttl_s=settings.hints_ttl_s)
-        if Role.THINK in self.roles:
-            self._think = ThinkAgent(settings, self._redis, self.metrics)
-        for role in self.roles:
-            if role is not Role.THINK:
-                app = create_app(SESSION_APP if role is Role.SESSION else f"aigq-{role}", settings)
-                self._attach(role, app, bundle, writer)
-                self.apps.append(app)
-        self._built = True
+    def _signalled(self, number: int) -> None:
+        """The first asks to stop, the second ends at once: nothing is lost by it, only read again."""
+        if self._stop.is_set():
+            log.warning("ended_at_once", signal=number)
+            end_now(128 + number)
+        self.stop()
 
-    def _attach(self, role: Role, app: NearlineApp, bundle: Bundle | None, writer: HintWriter) -> None:
-        settings, metrics = self.settings, self.metrics
-        if role is Role.SESSION:
-            encoder, name = (bundle.encoder, bundle.name) if bundle else load_encoder(settings.bundle_dir)
-            SessionAgent(app, settings, rules_of(settings, encoder, name), metrics).attach()
-        elif role is Role.HINTS and bundle is not None:
-            think = ThinkSource(self._redis) if self._redis is not None else None
-            generation = Generation(
-                bundle, metrics, think, partial(open_bundle, settings), settings.generation_timeout_s
-            )
-            publishing = Publishing(writer, metrics)
-            self._hints = HintsAgent(app, settings, Batches(generation), publishing, metrics)
-            self._hints.attach()
-        elif role is Role.FEEDBACK and self._redis is not None:
-            self._feedback = FeedbackAgent(app, settings, AsyncHintReader(self._redis), metrics)
-            self._feedback.attach()
-        elif role is Role.ERASURE:
-            self._erasure = ErasureAgent(app, settings, metrics, receipt_key(settings))
-            self._erasure.attach()
-
-    async def _start(self) -> None:
-        if self._think is not None:
-            self._loader = asyncio.create_task(self._think.run())
-        for app in self.apps:
+    async def _start(self, parts: Parts) -> None:
+        runs = [one.run() for one in (parts.think, parts.bundles, parts.alive) if one is not None]
+        self._tasks = [asyncio.create_task(run) for run in runs]
+        self._turned_s = time.monotonic()
+        for app in parts.apps:
             app.finalize()
         try:
-            await asyncio.gather(*(app.start() for app in self.apps))
+            await asyncio.gather(*(app.start() for app in parts.apps))
         except AigqError:
             raise
         except Exception as error:
             raise broker_away(self.settings, error) from error
-        while not all(app.ready for app in self.apps) and not self._stop.is_set():
-            self._raise_if_crashed()
+        while not all(app.ready for app in parts.apps) and not self._stop.is_set():
+            self._raise_if_crashed(parts)
+            self._turned_s = time.monotonic()
             await asyncio.sleep(0.05)
 
-    async def _watch(self) -> None:
+    async def _watch(self, parts: Parts) -> None:
         while not self._stop.is_set():
-            self._raise_if_crashed()
-            for app in self.apps:
-                watch = self._watches.setdefault(app.conf.id, CommitWatch())
-                self._standing_s[app.conf.id] = observe_consumer(app, watch, self.metrics, time.monotonic())
-            self._raise_if_stuck()
+            now_s = time.monotonic()
+            self._notice_standstill(now_s)
+            self._raise_if_crashed(parts)
+            for app in parts.apps:
+                self._watches.setdefault(app.conf.id, AppWatch()).observe(app, self.metrics, now_s)
+            self._measure(parts, now_s)
+            self._raise_if_stuck(parts)
             try:
                 await asyncio.wait_for(self._stop.wait(), WATCH_EVERY_S)
             except TimeoutError:
                 continue
 
-    def _raise_if_crashed(self) -> None:
-        if self._loader is not None and self._loader.done():
-            self._loader.result()
-        for app in self.apps:
+    def _own_problem(self, now_s: float) -> dict[str, str]:
+        """A process that was stopped, or starved, may have lost its partitions without knowing it yet."""
+        self._notice_standstill(now_s, turn=False)
+        recent = now_s - self._told_at_s < self.settings.session_timeout_s
+        return {"worker": self._stood_still} if recent else {}
+
+    def _notice_standstill(self, now_s: float, *, turn: bool = True) -> None:
+        gap_s = now_s - self._turned_s
+        if gap_s > self.settings.session_timeout_s / 2:
+            self._stood_still = f"stood still for {gap_s:.0f} s: others may have its partitions"
+            self._told_at_s = now_s
+            if turn:
+                log.warning("stood_still", seconds=round(gap_s))
+        if turn:
+            self._turned_s = now_s
+
+    def _measure(self, parts: Parts, now_s: float) -> None:
+        metrics, hints, age_s = self.metrics, parts.hints, 0.0
+        for name, breaker in parts.breakers.items():
+            metrics.breaker_open.labels(name).set(breaker.is_open)
+        if hints is not None:
+            age_s = hints.queue.age_s(now_s)
+            metrics.queue_requests.set(hints.queue.waiting)
+            metrics.queue_bytes.set(hints.acks.size)
+            metrics.queue_age_s.set(age_s)
+        lag = max((lag for watch in self._watches.values() for lag in watch.lags.values()), default=0)
+        late = self.overload.observe(Load(age_s, hints is not None and hints.full, lag))
+        metrics.overloaded.set(bool(late))
+
+    def _raise_if_crashed(self, parts: Parts) -> None:
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        for app in parts.apps:
             if app.crashed:
                 reason = app.crash_reason
                 if isinstance(reason, AigqError):
@@ -191,18 +183,12 @@ class Worker:
                     action="Restart the worker; it reads on from the last commit.",
                 ) from reason
 
-    def _store_error(self) -> str:
-        """Why agents wait for Redis; empty: none does."""
-        return next(
-            (agent.store_error for agent in (self._hints, self._feedback) if agent and agent.store_error), ""
-        )
-
-    def _raise_if_stuck(self) -> None:
-        """A consumer that stands still is replaced by a restart, unless it waits for Redis."""
-        if self._store_error():
+    def _raise_if_stuck(self, parts: Parts) -> None:
+        """A consumer that stands still is replaced by a restart, unless it waits for something it names."""
+        if parts.waits_for:
             return
         limit_s = 2 * self.settings.stuck_after_s
-        stuck = [name for name, age_s in self._standing_s.items() if age_s > limit_s]
+        stuck = [name for name, watch in self._watches.items() if watch.standing_s > limit_s]
         if stuck:
             raise BrokerError(
                 f"{', '.join(stuck)} has lag but has committed nothing for {limit_s:.0f} s.",
@@ -210,17 +196,19 @@ class Worker:
             )
 
     async def _shut_down(self) -> None:
-        if self._loader is not None:
-            self._loader.cancel()
-        for app in reversed(self.apps):
-            try:
-                async with asyncio.timeout(STOP_WITHIN_S):
-                    await app.stop()
-            except Exception as error:
-                log.warning("stop_failed", app=app.conf.id, error=repr(error))
-        if self._redis is not None:
-            await self._redis.aclose()
+        """All of it within the one deadline; a graph's thread that never came back ends with the process."""
+        self.deadline.begin()
+        for task in self._tasks:
+            task.cancel()
+        for watch in self._watches.values():
+            watch.broker.stop()
+        parts = self._parts
+        if parts is not None:
+            await drain(parts.apps, parts.hints, self.deadline)
+            await parts.redis.aclose()
         await self.health.stop()
+        if parts is None or parts.hints is None or not parts.hints.batches.generation.left_behind:
+            self.deadline.cancel()
 
 
 def run_worker(settings: Settings, roles: Sequence[Role] = ALL_ROLES) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from agents.worker import ALL_ROLES, Role, Worker
+from agents.parts import ALL_ROLES, Role
+from agents.worker import Worker
 from aigq.console import out, print_json
 from aigq.services import WorkerProcess, embedded_servers
 from streams.errors import EmbeddedServerError

@@ -48,6 +48,11 @@ def popular_key(application: str = "", locale: str = "") -> bytes:
     return _key(f"popular:{_part(application)}:{_part(locale)}")
 
 
+def alive_key(worker: str) -> bytes:
+    """Written by each worker that writes, to see that it can; says nothing, and lives for seconds."""
+    return _key(f"alive:{worker}")
+
+
 def _part(text: str) -> str:
     """A name in the middle of a key: a colon in it must not look like the key's own."""
     return text.replace("%", "%25").replace(":", "%3A")

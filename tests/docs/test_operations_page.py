@@ -14,12 +14,12 @@ from pydantic import SecretStr
 from agents.feedback.join import OUTCOMES
 from agents.hints import filters
 from agents.offline_replay import OfflineResult
+from agents.parts import ALL_ROLES
 from agents.session.refresh import REASON_CODES
 from agents.session.step import Outcome
 from agents.think.lifecycle import Change
 from agents.think.mapping import LoadOutcome, LoadReport
 from agents.think.old_versions import Leftovers
-from agents.worker import ALL_ROLES
 from aigq.demo_run import DemoRun
 from streams import errors
 from streams.dead_letters import INTERNAL_ERROR, UNREADABLE

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from agents.worker import Role
+from agents.parts import Role
 from streams.settings import Settings, load_settings
 from tests.docs.command_tree import fault_in
 
