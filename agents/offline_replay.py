@@ -26,6 +26,7 @@ from agents.hints.fill import filled, missing
 from agents.offline_sessions import OfflineSessions
 from agents.session.step import Rules
 from agents.think.folder_entries import folder_entries
+from streams.deny_rules import NO_RULES, DenyRules
 from streams.errors import ReplayError
 from streams.hint_list import HintList
 from streams.hint_request import decode_request
@@ -98,6 +99,7 @@ def offline_replay(
     now_ms: int | None = None,
     trace: Path | None = None,
     mapping: Path | None = None,
+    denied: DenyRules = NO_RULES,
     progress: Progress | None = None,
 ) -> OfflineResult:
     """Apply a log's events with start_ms <= event time < end_ms, and generate each user's final list.
@@ -105,6 +107,7 @@ def offline_replay(
     now_ms: an event may lie at most 10 minutes after it (default: now). trace: JSONL, a line per event
     with its outcome and decision. settings: for topic prefix, partitions and batch limit; the thresholds
     are in `rules`. mapping: folder of a Think mapping, or of one version of it.
+    denied: the rules that the workers would read from Redis.
     Raises DatasetError, ReplayError, MappingError.
     """
     started_s = time.monotonic()
@@ -118,7 +121,7 @@ def offline_replay(
                 tell(OfflineProgress("events", done, scan.chosen))
             sessions.apply(record)
         sessions.settle_owed()
-    lists, dropped = _generate(sessions, bundle, settings.batch_limit, mapping, tell)
+    lists, dropped = _generate(sessions, bundle, settings.batch_limit, mapping, denied, tell)
     return OfflineResult(
         lists=lists,
         events=scan.chosen,
@@ -149,26 +152,31 @@ def write_result(result: OfflineResult, out: Path) -> None:
 
 
 def _generate(
-    sessions: OfflineSessions, bundle: Bundle, batch_limit: int, mapping: Path | None, tell: Progress
+    sessions: OfflineSessions,
+    bundle: Bundle,
+    batch_limit: int,
+    mapping: Path | None,
+    denied: DenyRules,
+    tell: Progress,
 ) -> tuple[tuple[HintList, ...], Counter[str]]:
     users, made, dropped = sorted(sessions.requests), list[Composed](), Counter[str]()
     for first in range(0, len(users), batch_limit):
         tell(OfflineProgress("lists", first, len(users)))
         batch = [decode_request(sessions.requests[user][1]) for user in users[first : first + batch_limit]]
-        made += compose(batch, bundle, generated_at_ms=0)
+        made += compose(batch, bundle, generated_at_ms=0, denied=denied)
+    if mapping is not None:
+        made = _filled_up(made, bundle, mapping, denied)
     for entry in made:
         dropped.update(entry.dropped)
-    if mapping is not None:
-        made = _filled_up(made, bundle, mapping)
     tell(OfflineProgress("lists", len(users), len(users)))
     lists = (entry.hints for entry in made)
     return tuple(one.model_copy(update={"generated_at": one.as_of}) for one in lists), dropped
 
 
-def _filled_up(made: list[Composed], bundle: Bundle, mapping: Path) -> list[Composed]:
+def _filled_up(made: list[Composed], bundle: Bundle, mapping: Path, denied: DenyRules) -> list[Composed]:
     triggers = {trigger for one in made if missing(one, bundle) for trigger in one.hints.triggers}
     found = folder_entries(mapping, triggers)
-    return [filled(one, found.of(one.hints.triggers), bundle) for one in made]
+    return [filled(one, found.of(one.hints.triggers), bundle, denied) for one in made]
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from agents.replay_compare import compare
 from agents.serving import open_bundle, rules_of
 from aigq.console import err, out, print_json
 from aigq.reports import render_differences, render_offline_result, render_replay_summary
+from streams.deny_file import read_deny_file
+from streams.deny_rules import NO_RULES
 from streams.log_delivery import ReplayProgress
 from streams.log_producer import parse_time, replay_log
 from streams.record_log import local_log
@@ -51,6 +53,10 @@ def replay(
         Path | None,
         typer.Option(help="Offline: fill short lists up from this Think mapping, FOLDER or FOLDER/version."),
     ] = None,
+    deny: Annotated[
+        Path | None,
+        typer.Option(help="Offline: deny rules, a term or a rule as JSON a line (`aigq deny list --out`)."),
+    ] = None,
     speed: Annotated[
         float | None, typer.Option(min=0.001, help="Times event time, e.g. 100. Default: flat out.")
     ] = None,
@@ -66,14 +72,16 @@ def replay(
     Offline uses the same functions as the workers and gives the same bytes on every run, so a change can be
     tested against last week's log: write the lists with --out before the change, compare with --expect after.
     """
-    if not offline and (out_file or expect or trace or expect_trace or mapping):
-        raise typer.BadParameter("--out, --expect, --trace, --expect-trace and --mapping go with --offline")
+    if not offline and (out_file or expect or trace or expect_trace or mapping or deny):
+        raise typer.BadParameter(
+            "--out, --expect, --trace, --expect-trace, --mapping and --deny go with --offline"
+        )
     if offline and (speed or resume):
         raise typer.BadParameter("--speed and --resume do not go with --offline")
     bounds = parse_time(start) if start else None, parse_time(end) if end else None
     with local_log(log) as path:
         if offline:
-            _offline(path, bounds, out_file, (expect, expect_trace), trace, mapping, json)
+            _offline(path, bounds, out_file, (expect, expect_trace), trace, (mapping, deny), json)
         else:
             _online(path, bounds, speed, resume, json)
 
@@ -104,11 +112,13 @@ def _offline(
     out_file: Path | None,
     before: tuple[Path | None, Path | None],
     trace: Path | None,
-    mapping: Path | None,
+    beside: tuple[Path | None, Path | None],
     json: bool,
 ) -> None:
-    """`before`: lists and trace of an earlier run."""
+    """`before`: lists and trace of an earlier run. `beside`: a mapping and a deny file."""
     expect, expect_trace = before
+    mapping, deny = beside
+    denied = NO_RULES if deny is None else read_deny_file(deny)
     settings = load_settings()
     bundle = open_bundle(settings)
     with _progress() as progress:
@@ -121,6 +131,7 @@ def _offline(
             end_ms=bounds[1],
             trace=trace,
             mapping=mapping,
+            denied=denied,
             progress=_follow_offline(progress),
         )
     if out_file is not None:

@@ -15,6 +15,7 @@ from aigq.console import err, out, print_json
 from aigq.extras import extras
 from aigq.review_dialogue import Dialogue
 from aigq.review_screen import render_alignment, render_summary
+from streams.deny_file import read_deny_file
 from streams.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -148,10 +149,10 @@ def _ask(plan: _Plan, decisions: list[Decision], answers: list[Correction], have
 def _at_hand(plan: _Plan, decisions: list[Decision]) -> Reviewing:
     """What --data and --deny give."""
     from training.think.review.checks import Grounds
-    from training.think.review.review_grounds import denied_of, read_denied, reviewing
+    from training.think.review.review_grounds import denied_of, reviewing
     from training.think.review.review_pass import Reviewing, proposals_in
 
-    denied = None if plan.deny is None else read_denied(plan.deny)
+    denied = None if plan.deny is None else read_deny_file(plan.deny)
     if plan.data is None:
         return Reviewing(Grounds(denied=denied))
     from training.datasets.dataset import load_dataset

@@ -2,6 +2,7 @@
 
     AigqError                    what happened · what is unchanged · what to do
     ├── SettingsError            a setting is unknown, missing or contradictory       exit 2
+    ├── DenyRuleError            a deny rule makes no sense or is not there             exit 2
     ├── EventError               an event cannot be used (it goes to the dead letters)
     │   ├── EventDecodeError     not JSON, or JSON of the wrong shape
     │   └── EventRuleError       well-formed, but breaks a rule of the event contract
@@ -40,6 +41,12 @@ class AigqError(Exception):
 
 class SettingsError(AigqError):
     """A setting is unknown, missing or contradictory."""
+
+    exit_code = 2
+
+
+class DenyRuleError(AigqError):
+    """A deny rule makes no sense, cannot be read or is not there; the rules are as they were."""
 
     exit_code = 2
 

@@ -13,6 +13,7 @@ from agents.hints.bundle import Bundle
 from agents.hints.filters import filter_candidates, recently_done
 from agents.hints.generator import Candidate
 from agents.hints.ranking import explain
+from streams.deny_rules import NO_RULES, DenyRules
 from streams.hint_list import Hint, HintList, list_id_of
 from streams.hint_request import HintRequest
 
@@ -30,7 +31,7 @@ def compose(
     bundle: Bundle,
     *,
     generated_at_ms: int,
-    denied: frozenset[str] = frozenset(),
+    denied: DenyRules = NO_RULES,
 ) -> list[Composed]:
     """Generate, filter, rank and explain one list per request, in one batch.
 
@@ -49,11 +50,11 @@ def composed_of(
     bundle: Bundle,
     *,
     generated_at_ms: int,
-    denied: frozenset[str] = frozenset(),
+    denied: DenyRules = NO_RULES,
 ) -> Composed:
     """The list that the generator's candidates become; the request is in the bundle's own embedding."""
     held = recently_done(request)
-    kept, dropped = filter_candidates(candidates, held, denied)
+    kept, dropped = filter_candidates(candidates, held, denied, known=bundle.lexicon)
     if bundle.ranker is not None:
         kept = bundle.ranker.order(kept, request)
     version = str(request.version)

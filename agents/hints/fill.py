@@ -8,13 +8,14 @@ and names its trigger and its version; a reader leaves it out once its user sees
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
 from dataclasses import replace
 
 from agents.hints.bundle import Bundle
 from agents.hints.compose import Composed
-from agents.hints.filters import filter_candidates
+from agents.hints.filters import DOUBLES, filter_candidates
 from agents.hints.generator import Candidate
+from streams.deny_rules import NO_RULES, DenyRules
 from streams.hint_list import Hint
 from streams.query_text import normalise_query
 from streams.think_merge import TriggerEntries, in_turn
@@ -26,16 +27,21 @@ def missing(composed: Composed, bundle: Bundle) -> int:
 
 
 def filled(
-    composed: Composed, think: TriggerEntries, bundle: Bundle, denied: Collection[str] = frozenset()
+    composed: Composed, think: TriggerEntries, bundle: Bundle, denied: DenyRules = NO_RULES
 ) -> Composed:
-    """The list with as many of Think's hints as it lacks, as far as there are any."""
+    """The list with as many of Think's hints as it lacks, as far as there are any.
+
+    A mapping's queries were reviewed for results; what was denied since is dropped, and counted.
+    """
     places = missing(composed, bundle)
     if not places:
         return composed
     suggested = {normalise_query(one.suggestion.query): one for one in in_turn(think)}
     offered = [Candidate(one.suggestion.query, one.suggestion.score) for one in suggested.values()]
     there = [Candidate(hint.query, hint.score) for hint in composed.hints.hints]
-    kept, _ = filter_candidates(offered, composed.hints.held, denied, beside=there)
+    kept, dropped = filter_candidates(offered, composed.hints.held, denied, beside=there)
+    unfit = Counter({reason: count for reason, count in dropped.items() if reason not in DOUBLES})
+    composed = replace(composed, dropped=dict(Counter(composed.dropped) + unfit))
     hints = tuple(
         Hint(
             query=one.query,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -21,19 +21,22 @@ from rapidfuzz import fuzz
 
 from agents.hints.generator import Candidate
 from agents.session.interest import ACTION_CODES
+from streams.deny_rule import NO_RESULTS as NO_RESULTS
+from streams.deny_rules import NO_RULES, DenyRules
 from streams.hint_request import HintRequest
+from streams.personal_data import is_personal
 from streams.query_text import normalise_query
 from streams.records import Action
 
 LENGTH: Final = "length"
 PERSONAL: Final = "personal"
 DENIED: Final = "denied"
+UNKNOWN: Final = "unknown_words"
 DUPLICATE: Final = "duplicate"
 NEAR_DUPLICATE: Final = "near_duplicate"
 
+DOUBLES: Final = frozenset({DUPLICATE, NEAR_DUPLICATE})
 CACHE_SIZE: Final = 65_536  # the same lexicon queries come again and again
-_MAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
-_DIGITS = re.compile(r"(?:\d[ ().+/-]{0,2}){9,}")
 _WORDS = re.compile(r"\w+")
 
 
@@ -54,21 +57,26 @@ class FilterRules:
 def filter_candidates(
     candidates: Sequence[Candidate],
     held: Mapping[str, int],
-    denied: Collection[str] = frozenset(),
+    denied: DenyRules = NO_RULES,
     rules: FilterRules = FilterRules(),
     beside: Sequence[Candidate] = (),
+    known: Container[str] | None = None,
 ) -> tuple[list[Candidate], dict[str, int]]:
     """Candidates that may be shown, now or (held) later, in their order; and drops by reason.
 
-    held: of `recently_done`. denied: queries or terms in lower case; a candidate that holds one as whole
-    words is dropped. beside: what is on the list already; a candidate that is the same hint as one of these
-    is dropped.
+    held: of `recently_done`. denied: a rule whose reason is NO_RESULTS drops under that name. beside: what is
+    on the list already; a candidate that is the same hint as one of these is dropped. known: queries that the
+    shop is known to have something for; None: these candidates were reviewed for it.
     """
     kept: list[Candidate] = []
     dropped: Counter[str] = Counter()
     for candidate in candidates:
         others = chain(beside, kept)
-        reason = _unfit(candidate.query, denied, rules) or _double(candidate.query, others, rules)
+        reason = (
+            _unfit(candidate.query, denied, rules)
+            or _unknown(candidate.query, known)
+            or _double(candidate.query, others, rules)
+        )
         if reason:
             dropped[reason] += 1
         else:
@@ -76,35 +84,30 @@ def filter_candidates(
     return kept, dict(dropped)
 
 
-def _unfit(query: str, denied: Collection[str], rules: FilterRules) -> str | None:
+def _unfit(query: str, denied: DenyRules, rules: FilterRules) -> str | None:
     if not has_fit_length(query, rules):
         return LENGTH
+    return forbidden(query, denied)
+
+
+def forbidden(query: str, denied: DenyRules) -> str | None:
+    """PERSONAL, NO_RESULTS or DENIED: why nobody may be shown the query, at any gate; None: they may."""
     if is_personal(query):
         return PERSONAL
-    if is_denied(query, denied):
-        return DENIED
-    return None
+    rule = denied.denying(query)
+    if rule is None:
+        return None
+    return NO_RESULTS if rule.reason == NO_RESULTS else DENIED
+
+
+def _unknown(query: str, known: Container[str] | None) -> str | None:
+    return UNKNOWN if known is not None and query not in known else None
 
 
 def has_fit_length(query: str, rules: FilterRules = FilterRules()) -> bool:
     """Whether a query is neither too short nor too long to be shown."""
     least, most = rules.characters
     return least <= len(query) <= most and len(query.split()) <= rules.words_max
-
-
-def is_denied(query: str, denied: Collection[str]) -> bool:
-    """Whether a query holds one of `denied`, queries or terms in lower case, as whole words."""
-    return bool(denied) and any(span in denied for span in _spans(query))
-
-
-@lru_cache(CACHE_SIZE)
-def is_personal(query: str) -> bool:
-    """A mail address, or nine digits and more that can be a phone, card or account number.
-
-    >>> is_personal("jo@example.org"), is_personal("+49 (171) 555-0123"), is_personal("9 volt batteries")
-    (True, True, False)
-    """
-    return bool(_MAIL.search(query) or _DIGITS.search(query))
 
 
 def recently_done(request: HintRequest, rules: FilterRules = FilterRules()) -> dict[str, int]:
@@ -165,11 +168,3 @@ def _singular(word: str) -> str:
 @lru_cache(CACHE_SIZE)
 def _numbers(plain: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\d+", plain))
-
-
-def _spans(query: str) -> set[str]:
-    """All runs of whole words of the query, the query itself among them."""
-    words = _plain(query).split()
-    return {
-        " ".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1)
-    }

@@ -12,13 +12,16 @@ from agents.hints.bundle import Bundle, load_bundle
 from agents.hints.compose import Composed, compose
 from agents.hints.fill import filled, missing
 from agents.session.interest import ACTION_CODES
+from streams.deny_file import terms
+from streams.deny_rules import DenyRules
 from streams.hint_request import Behaviour, HintRequest, Version
 from streams.records import Action
 from streams.think_entry import Suggestion
 from streams.think_merge import TriggerEntries
 
 NOW_MS = 1_512_129_600_000
-DENIED = frozenset({"milk", "bananas", "bread", "soda", "cheese", "eggs", "yogurt", "beef", "cereal"})
+MANY = ["milk", "bananas", "bread", "soda", "cheese", "eggs", "yogurt", "beef", "cereal"]
+DENIED = DenyRules(terms(MANY))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,7 @@ def test_what_is_filled_in_passes_the_filters(bundle: Bundle, short: Composed) -
 
 def test_what_the_user_just_did_is_held_when_it_is_filled_in(bundle: Bundle) -> None:
     asked = request(bundle, "pasta", "a", "b", "c", "d", "olive oil")
-    (short,) = compose([asked], bundle, generated_at_ms=0, denied=DENIED | {"olive oil"})
+    (short,) = compose([asked], bundle, generated_at_ms=0, denied=DenyRules(terms([*MANY, "olive oil"])))
     one = filled(short, think(pasta="olive oil"), bundle).hints
     assert one.hints[-1].query == "olive oil"
     assert one.hints[-1].held_until == asked.behaviours[-1].at_ms + 2 * 3_600_000

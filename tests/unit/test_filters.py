@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from agents.hints.filters import FilterRules, filter_candidates, is_personal, recently_done
+from agents.hints.filters import FilterRules, filter_candidates, recently_done
 from agents.hints.generator import Candidate
 from agents.session.interest import ACTION_CODES
+from streams.deny_file import terms
+from streams.deny_rules import NO_RULES, DenyRules
 from streams.hint_request import Behaviour, HintRequest, Version
+from streams.personal_data import is_personal
 from streams.records import Action
 
 NOW_MS = 1_700_000_000_000
@@ -19,15 +22,13 @@ def request(*done: tuple[Action, int, str]) -> HintRequest:
     return HintRequest("u", Version(NOW_MS, 0), "first", 1.0, "e", window, vectors, np.zeros((2, 2), np.int8))
 
 
-def kept(*queries: str, of: HintRequest | None = None, denied: frozenset[str] = frozenset()) -> list[str]:
+def kept(*queries: str, of: HintRequest | None = None, denied: DenyRules = NO_RULES) -> list[str]:
     candidates = [Candidate(query, -1.0) for query in queries]
     found, _ = filter_candidates(candidates, recently_done(of or request()), denied)
     return [candidate.query for candidate in found]
 
 
-def reasons(
-    *queries: str, of: HintRequest | None = None, denied: frozenset[str] = frozenset()
-) -> dict[str, int]:
+def reasons(*queries: str, of: HintRequest | None = None, denied: DenyRules = NO_RULES) -> dict[str, int]:
     candidates = [Candidate(query, -1.0) for query in queries]
     return filter_candidates(candidates, recently_done(of or request()), denied)[1]
 
@@ -72,7 +73,7 @@ def test_ordinary_numbers_are_not_personal(query: str) -> None:
 
 
 def test_a_denied_term_drops_queries_that_hold_it_as_whole_words() -> None:
-    denied = frozenset({"rat poison", "beer"})
+    denied = DenyRules(terms(["rat poison", "beer"]))
     assert kept("Beer", "root beer", "beeren", "cheap rat poison", "rat", denied=denied) == ["beeren", "rat"]
     assert reasons("beer", denied=denied) == {"denied": 1}
 

@@ -11,6 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from aigq import think_review_commands
+from streams.deny_file import terms
+from streams.deny_rules import DenyRules
 from tests.support import DigestEncoder
 from tests.think_values import OtherPeriod, proposal
 from training.think.mining.category_lifts import CategoryLifts
@@ -92,7 +94,7 @@ def test_the_reviewer_goes_by_a_later_period_its_taste_and_slips() -> None:
     assert replace(plain, later=OtherPeriod(baskets=5)).answer(decision, 4).second == "reject"
     assert replace(plain, dislikes=1).answer(decision, 4).reason == "no hints to cereal"
     assert replace(plain, slips=1).answer(decision, 4).second == "reject"
-    banned = decided("milk", "oats", grounds=replace(GROUNDS, denied={"oats"}))
+    banned = decided("milk", "oats", grounds=replace(GROUNDS, denied=DenyRules(terms(["oats"]))))
     assert plain.answer(banned, 4).second == "reject"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from streams.deny_file import terms
+from streams.deny_rules import NO_RULES, DenyRules
 from tests.small_log import bought
 from tests.support import DAY_MS
 from tests.think_values import OtherPeriod, evidence, proposal
@@ -69,9 +71,9 @@ def test_a_phrase_that_steers_is_told_by_its_kinds() -> None:
 
 
 def test_a_denied_term_is_found_as_whole_words_only() -> None:
-    assert state(not_denied("Red Wine vinegar", {"wine"})) == "failed"
-    assert state(not_denied("swine feed", {"wine"})) == "passed"
-    assert state(not_denied("wine", frozenset())) == "passed"
+    assert state(not_denied("Red Wine vinegar", DenyRules(terms(["wine"])))) == "failed"
+    assert state(not_denied("swine feed", DenyRules(terms(["wine"])))) == "passed"
+    assert state(not_denied("wine", NO_RULES)) == "passed"
     assert state(not_denied("wine", None)) == "not run"
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.deny_file import terms
+from streams.deny_rules import DenyRules
 from streams.errors import DatasetError
 from tests.think_values import OtherPeriod, evidence, proposal
 from training.think.points import Proposal
@@ -21,7 +23,8 @@ from training.think.review.corrections import Conflict, Correction, apply, confl
 from training.think.review.decide import decide_all
 from training.think.review.decisions import Decision
 
-GROUNDS = Grounds(results=lambda query: query != "unknown thing", denied={"beer"}, held_out=OtherPeriod())
+BEER = DenyRules(terms(["beer"]))
+GROUNDS = Grounds(results=lambda query: query != "unknown thing", denied=BEER, held_out=OtherPeriod())
 
 
 def decided(one: Proposal, grounds: Grounds = GROUNDS) -> Decision:
@@ -101,7 +104,7 @@ def test_who_edits_a_query_rejects_it_and_approves_the_new_one() -> None:
 
 def test_an_earlier_approval_does_not_pass_a_ban_that_came_later_and_says_so_once() -> None:
     yes = said(OATS, "approve")
-    now = decided(proposal("milk", "oats"), replace(GROUNDS, denied={"oats"}))
+    now = decided(proposal("milk", "oats"), replace(GROUNDS, denied=DenyRules(terms(["oats"]))))
     (once,) = apply([now], [yes])
     assert once.verdict == "reject"
     assert "ann accepted it, but not_denied: denied." in once.reason

@@ -6,6 +6,8 @@ from itertools import combinations
 
 import pytest
 
+from streams.deny_file import terms
+from streams.deny_rules import DenyRules
 from tests.think_values import OtherPeriod, evidence, proposal
 from training.think.points import Proposal
 from training.think.review.checks import NAMES, Grounds, run_checks
@@ -13,7 +15,8 @@ from training.think.review.decide import REQUIRED, decide, decide_all, factors_o
 from training.think.review.decisions import Action, Decision
 from training.think.review.steering import steering
 
-GROUNDS = Grounds(results=lambda query: query != "unknown thing", denied={"beer"}, held_out=OtherPeriod())
+BEER = DenyRules(terms(["beer"]))
+GROUNDS = Grounds(results=lambda query: query != "unknown thing", denied=BEER, held_out=OtherPeriod())
 PRAISE = (
     "premium quality {}",
     "{} buy now",

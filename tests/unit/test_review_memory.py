@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from streams.deny_file import terms
+from streams.deny_rules import DenyRules
 from tests.support import DigestEncoder
 from tests.think_values import OtherPeriod, evidence, proposal
 from training.think.review.checks import Grounds
@@ -14,7 +16,7 @@ from training.think.review.decide import decide_all
 from training.think.review.decisions import Decision
 from training.think.review.review_memory import MEMORY_RULE, ReviewMemory
 
-GROUNDS = Grounds(results=bool, denied={"beer"}, held_out=OtherPeriod())
+GROUNDS = Grounds(results=bool, denied=DenyRules(terms(["beer"])), held_out=OtherPeriod())
 BLIND = replace(GROUNDS, held_out=None)
 TRIGGERS = ("bread", "eggs", "tea", "honey")
 

@@ -14,7 +14,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from aigq import think_review_commands
-from streams.errors import DatasetError, SettingsError
+from streams.deny_file import read_deny_file
+from streams.errors import DatasetError, DenyRuleError, SettingsError
 from tests.themed_shop import themed_dataset
 from tests.think_values import decision, evidence, proposal
 from training.datasets.complete_journey import DENIED_PATH, load_phrases
@@ -27,7 +28,7 @@ from training.think.review.corrections import Correction, Second, correct
 from training.think.review.decide import decide_all
 from training.think.review.decisions import Decision, Verdict
 from training.think.review.evidence import recount
-from training.think.review.review_grounds import denied_of, read_denied
+from training.think.review.review_grounds import denied_of
 from training.think.review.review_pass import read_decisions
 from training.think.review.review_session import open_cases
 from training.think.versions.build_version import read_reviewed
@@ -133,7 +134,7 @@ def test_a_deny_list_rejects_what_holds_its_terms(work: Path, data: Dataset, tmp
 
 def test_the_built_in_data_has_a_deny_list_of_its_own_whose_terms_are_sold(data: Dataset) -> None:
     assert denied_of(data) is None  # a log
-    terms = read_denied(DENIED_PATH)
+    terms = {rule.text for rule in read_deny_file(DENIED_PATH).rules}
     assert {"beer", "cigarettes", "condoms"} <= terms
     sold = " | ".join(load_phrases()["phrase"].to_list())
     assert [term for term in terms if term not in sold] == []
@@ -141,8 +142,10 @@ def test_the_built_in_data_has_a_deny_list_of_its_own_whose_terms_are_sold(data:
 
 def test_a_deny_list_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deny").write_bytes(b"\xff\xfe")
-    with pytest.raises(DatasetError, match="cannot be read"):
-        read_denied(tmp_path / "deny")
+    with pytest.raises(DenyRuleError, match="not UTF-8"):
+        read_deny_file(tmp_path / "deny")
+    with pytest.raises(DenyRuleError, match="cannot be read"):
+        read_deny_file(tmp_path / "nowhere")
 
 
 def test_answers_stay_over_later_passes_and_edits_get_evidence(work: Path, data: Dataset) -> None:

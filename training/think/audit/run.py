@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from streams.deny_rules import NO_RULES
 from training.datasets.dataset import Dataset
 from training.progress import progress
 from training.think.audit.defences import defences
@@ -79,7 +80,7 @@ def built_in(data: Dataset) -> list[Judge]:
     until_ms = data.split.train.end_ms
     held_ms = until_ms - HELD_DAYS * DAY_MS
     counted, earlier = counts_before(data, until_ms), counts_before(data, held_ms)
-    grounds = grounds_of(data, mined_until_ms=held_ms, held_until_ms=until_ms, denied=frozenset())
+    grounds = grounds_of(data, mined_until_ms=held_ms, held_until_ms=until_ms, denied=NO_RULES)
     read = defences(data.queries)[READS]
     by_texts = replace(counted, rule=replace(counted.rule, similarity=TEXTS_COUNT))
     return [

@@ -27,7 +27,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from agents.hints.filters import has_fit_length, is_personal
+from agents.hints.filters import has_fit_length
+from streams.personal_data import is_personal
 from streams.query_text import normalise_query
 from training.think.language_model.answer_schema import FACTS_MAX, POINTS_MAX, AnsweredFact
 from training.think.language_model.prompt import is_withheld

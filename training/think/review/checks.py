@@ -7,8 +7,8 @@ own proposal is no evidence. Floors and lengths are ours; the paper leaves filte
     has_results     the shop answers the query: it stands in the lexicon, or a result source says so
     plain_text      short enough for a chip, nothing unprintable
     no_steering     no phrase that asks to be chosen (training.think.review.steering); flagged, see decide
-    not_denied      holds nothing of the deny list
-    not_personal    no mail address, phone or card number (agents.hints.filters)
+    not_denied      no deny rule denies it (streams.deny_rules)
+    not_personal    no mail address, phone, card or account number (streams.personal_data)
     not_duplicate   neither the trigger nor a better query of the same trigger in other words
     category        the two categories meet above chance, or the two texts are close
     baskets         baskets with both, or with the query after the trigger, where it was mined
@@ -18,11 +18,13 @@ own proposal is no evidence. Floors and lengths are ours; the paper leaves filte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from agents.hints.filters import double_of, has_fit_length, is_denied, is_personal
+from agents.hints.filters import double_of, has_fit_length
+from streams.deny_rules import DenyRules
+from streams.personal_data import is_personal
 from streams.query_text import normalise_query
 from training.think.mining.category_lifts import CategoryLifts
 from training.think.points import Evidence, Proposal
@@ -65,10 +67,10 @@ class Floors:
 @dataclass(frozen=True, slots=True)
 class Grounds:
     """What checks can look at; None: not there. results: says whether the shop answers a query (normal
-    form). denied: terms in lower case. held_out: counts of a period that nothing was mined from."""
+    form). held_out: counts of a period that nothing was mined from."""
 
     results: Callable[[str], bool] | None = None
-    denied: Collection[str] | None = None
+    denied: DenyRules | None = None
     categories: CategoryLifts | None = None
     held_out: PairEvidence | None = None
     floors: Floors = Floors()
@@ -114,11 +116,11 @@ def no_steering(query: str) -> Action:
     return _ran("no_steering", not kinds, detail, dict.fromkeys(kinds, 1.0))
 
 
-def not_denied(query: str, denied: Collection[str] | None) -> Action:
-    """It holds no term of the deny list."""
+def not_denied(query: str, denied: DenyRules | None) -> Action:
+    """No rule of the deny list denies it."""
     if denied is None:
         return _not_run("not_denied", "no deny list is given")
-    bad = is_denied(normalise_query(query), denied)
+    bad = denied.denying(query) is not None
     return _ran("not_denied", not bad, "denied" if bad else f"none of {len(denied)} denied terms")
 
 

@@ -5,12 +5,12 @@ A period's counts hold the purchases from its start to its end alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 
 import polars as pl
 
-from streams.errors import DatasetError
+from streams.deny_file import read_deny_file
+from streams.deny_rules import DenyRules
 from streams.query_text import normalise_query
 from training.datasets.complete_journey import DENIED_PATH
 from training.datasets.dataset import Dataset
@@ -29,7 +29,7 @@ def grounds_of(
     mined_until_ms: int,
     held_until_ms: int,
     days: int = MINING_RULE.days,
-    denied: Collection[str] | None = None,
+    denied: DenyRules | None = None,
 ) -> Grounds:
     """Categories before `mined_until_ms`; held out: from there to `held_until_ms`, if that is later.
 
@@ -45,7 +45,7 @@ def grounds_of(
     )
 
 
-def reviewing(data: Dataset, proposals: Iterable[Proposal], denied: Collection[str] | None) -> Reviewing:
+def reviewing(data: Dataset, proposals: Iterable[Proposal], denied: DenyRules | None) -> Reviewing:
     """All that a data set gives to a review of proposals that were mined from it.
 
     The held-out period is what follows the newest evidence, up to the end of the validation span: the test
@@ -81,18 +81,6 @@ def counted(data: Dataset, start_ms: int, end_ms: int, days: int = MINING_RULE.d
     return PairLog(log=log, until_ms=end_ms, days=days, encoder=data.encoder())
 
 
-def denied_of(data: Dataset) -> frozenset[str] | None:
+def denied_of(data: Dataset) -> DenyRules | None:
     """The built-in data's own deny list; None for a shop's log, whose shop knows what it denies."""
-    return read_denied(DENIED_PATH) if data.about["source"]["kind"] == "complete-journey" else None
-
-
-def read_denied(path: Path) -> frozenset[str]:
-    """Terms, one a line, in normal form; empty lines and those that begin with # are left out."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"The deny list {path} cannot be read ({error}).", action="Give a UTF-8 text file, a term a line."
-        ) from error
-    terms = (normalise_query(line) for line in lines if not line.lstrip().startswith("#"))
-    return frozenset(term for term in terms if term)
+    return read_deny_file(DENIED_PATH) if data.about["source"]["kind"] == "complete-journey" else None
