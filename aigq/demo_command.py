@@ -108,7 +108,7 @@ def _with_topics(settings: dict[str, str]) -> dict[str, str]:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _tell(summary: dict[str, Any]) -> None:

@@ -101,7 +101,7 @@ def _card(shopper: Shopper) -> RenderableType:
     own = [hint.query for hint in shopper.hints if hint.source == "direct"]
     rows.add_row("hints", Text(" · ".join(own) or "–", style="bold", overflow="ellipsis"))
     rows.add_row("think", _think(shopper.hints))
-    return Panel(rows, title=f"shopper {shopper.user}", title_align="left", border_style="dim")
+    return Panel(rows, title=Text(f"shopper {shopper.user}"), title_align="left", border_style="dim")
 
 
 def text_of(event: dict[str, Any]) -> str:

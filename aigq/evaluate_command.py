@@ -101,7 +101,7 @@ def evaluate(
         _show(found.results, found.details)
     for written in (out_file, page):
         if written:
-            err.print(f"Written: {written}", highlight=False)
+            err.print(f"Written: {written}", highlight=False, markup=False)
 
 
 def details_path(results: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from aigq.console import out, print_json
 from aigq.reports import render_log_report
@@ -60,6 +61,6 @@ def sample(
         print_json({"file": str(out_file), **counts._asdict()})
     else:
         out.print(
-            f"{out_file}: {counts.purchases} real purchases and {counts.searches} simulated searches "
-            f"of {counts.households} households."
+            f"{escape(str(out_file))}: {counts.purchases} real purchases and {counts.searches} simulated "
+            f"searches of {counts.households} households."
         )

@@ -94,7 +94,7 @@ def explained(one: HintList) -> str:
     """Why one list was made, in a line."""
     queries = escape(", ".join(hint.query for hint in one.hints[:5]))
     return (
-        f"[bold]{_time(one.as_of)}[/bold] renewed because of [bold]{one.reason}[/bold] "
+        f"[bold]{_time(one.as_of)}[/bold] renewed because of [bold]{escape(one.reason)}[/bold] "
         f"(drift {one.drift:.2f}, latest: {escape(one.trigger)}, bundle {escape(one.bundle)}): {queries} …"
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from agents.parts import ALL_ROLES, Role
 from agents.worker import Worker
@@ -78,9 +79,12 @@ def up(
 
 
 def _tell(settings: dict[str, str], running: WorkerProcess, bundle_dir: Path) -> None:
-    out.print(f"[bold green]AIGQ is up[/bold green], with the bundle {bundle_dir}. In another terminal:\n")
+    out.print(
+        f"[bold green]AIGQ is up[/bold green], with the bundle {escape(str(bundle_dir))}."
+        " In another terminal:\n"
+    )
     for name, value in settings.items():
-        out.print(f"  export {name}={value}")
+        out.print(f"  export {name}={escape(value)}")
     out.print("\n  aigq events sample --out sample.jsonl && aigq replay sample.jsonl")
     out.print("  aigq hints watch hh-98")
     out.print(f"\nHealth: {running.health_url}/ready   metrics: {running.health_url}/metrics")

@@ -115,7 +115,10 @@ def reproduce(
     module = training_module("training.reproduce")
     budget = module.SMALL if small else module.WHOLE
     module.reproduce(data, runs, replace(budget, seeds=seeds or budget.seeds), threads=threads)
-    out.print(f"All runs are in {escape(str(runs))}. Now: aigq evaluate --data {data} --runs {runs}")
+    out.print(
+        f"All runs are in {escape(str(runs))}. "
+        f"Now: aigq evaluate --data {escape(str(data))} --runs {escape(str(runs))}"
+    )
 
 
 def _told(run: Callable[[Any], Path]) -> None:

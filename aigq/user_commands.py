@@ -106,7 +106,7 @@ def receipts(
             marks = [
                 "yes" if mark else "[bold red]no[/bold red]" for mark in (one.is_complete, row["genuine"])
             ]
-            table.add_row(one.subject[:16], str(one.completed_ms), *marks, one.key_id)
+            table.add_row(escape(one.subject[:16]), str(one.completed_ms), *marks, escape(one.key_id))
         out.print(table)
     if not all(row["genuine"] for row in rows):
         raise typer.Exit(1)
@@ -124,9 +124,9 @@ def _show(receipt: Receipt, *, json: bool) -> None:
             else time.strftime("%Y-%m-%d", time.gmtime(store.gone_by_ms / 1000))
         )
         counts = ["–" if n is None else str(n) for n in (store.found, store.removed, store.left)]
-        table.add_row(store.store, *counts, gone, escape(store.note or store.unit))
+        table.add_row(escape(store.store), *counts, gone, escape(store.note or store.unit))
     out.print(table)
-    out.print(f"Signed by {receipt.key_id}. Keep it: `aigq user receipts` prints it again.")
+    out.print(f"Signed by {escape(receipt.key_id)}. Keep it: `aigq user receipts` prints it again.")
 
 
 def _counts(user: str, data: dict[str, Any]) -> Table:

@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from streams.harmless_text import harmless
+
 # Chatty at INFO, and at DEBUG costly even when nothing is printed (9 % of a worker's time, measured).
 QUIET_LIBRARIES = ("faust", "aiokafka", "kafka", "mode", "asyncio", "aiohttp")
 
@@ -21,24 +23,38 @@ def configure_logs(level: str = "info", stream: TextIO | None = None) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer()
-        if out.isatty()
-        else structlog.processors.JSONRenderer(sort_keys=False)
-    )
+    ends: list[Any] = [structlog.processors.format_exc_info, *_rendered(on_terminal=out.isatty())]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        processors=[*shared, *ends],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=[_library_name, *shared, _drop_meta, renderer])
+        structlog.stdlib.ProcessorFormatter(processors=[_library_name, *shared, _drop_meta, *ends])
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _rendered(*, on_terminal: bool) -> list[Any]:
+    if on_terminal:
+        return [_shown, structlog.dev.ConsoleRenderer()]
+    return [structlog.processors.JSONRenderer(sort_keys=False)]  # ASCII: all that could act is escaped
+
+
+def _shown(_logger: Any, _method: str, event: Any) -> Any:
+    """A value in a log line must not move the cursor, turn the line or begin another one.
+
+    The renderer shows what is no text by its `repr`.
+    """
+    return {harmless(name): _shown_value(name, value) for name, value in event.items()}
+
+
+def _shown_value(name: str, value: Any) -> Any:
+    return harmless(value, keep="\n\t" if name == "exception" else "") if isinstance(value, str) else value
 
 
 def _library_name(_logger: Any, _method: str, event: Any) -> Any:
