@@ -46,6 +46,7 @@ class SessionAgent:
     rules: Rules
     metrics: Metrics
     due: DueList = field(default_factory=DueList)
+    in_hand: dict[bytes, asyncio.Event] = field(default_factory=dict)
     table: Any = None
     requests: Any = None
     due_topic: Any = None
@@ -81,6 +82,7 @@ class SessionAgent:
         key = event.person.encode()
         if record.key != key:
             raise _wrong_key()
+        await self._free(key)
         state = self._state(key)
         if state is None and key in self.table:
             self.metrics.dead_letters.labels("bad_state").inc()  # the user starts anew
@@ -96,6 +98,7 @@ class SessionAgent:
         async for event in stream.events():
             try:
                 user, due_ms = event.key.decode(), int(orjson.loads(event.value)["due_ms"])
+                await self._free(event.key)
                 step = apply_due(self._state(event.key), user, due_ms, self.rules)
                 await self._store(event.key, user, event.message.partition, step)
                 if step.outcome is Outcome.APPLIED:
@@ -106,7 +109,9 @@ class SessionAgent:
     async def _handovers(self, stream: StreamT[bytes]) -> None:
         async for event in stream.events():
             try:
-                handover, state = decode_handover(event.value), self._state(event.key)
+                handover = decode_handover(event.value)
+                await self._free(event.key)
+                state = self._state(event.key)
                 if handover.is_asked:
                     step = hand_over(state, handover, event.message.offset, self.rules)
                 else:
@@ -134,10 +139,8 @@ class SessionAgent:
         But what takes something away for good goes first, and is confirmed: after a crash in between, the
         state that is still there says it again.
         """
-        if step.handover is not None:
-            await self._hand_on(step.handover)
-        if step.erase is not None:
-            await confirmed(self.requests, key, encode_erase(step.erase), partition)
+        if step.handover is not None or step.erase is not None:
+            await self._confirm(key, partition, step)
         if step.ended and self.table.pop(key, None) is not None:
             self.metrics.users.dec()
         if step.state is not None:
@@ -155,6 +158,21 @@ class SessionAgent:
     def _remember_due(self, partition: int, user: str, state: SessionState) -> None:
         if state.due_ms:
             self.due.add(partition, state.due_ms, user, is_end=not state.owed.due_ms)
+
+    async def _free(self, key: bytes) -> None:
+        """Wait while another agent has the key's state in hand: it is about to store one made from it."""
+        while key in self.in_hand:
+            await self.in_hand[key].wait()
+
+    async def _confirm(self, key: bytes, partition: int, step: Step) -> None:
+        self.in_hand[key] = asyncio.Event()
+        try:
+            if step.handover is not None:
+                await self._hand_on(step.handover)
+            if step.erase is not None:
+                await confirmed(self.requests, key, encode_erase(step.erase), partition)
+        finally:
+            self.in_hand.pop(key).set()
 
     async def _hand_on(self, handover: Handover) -> None:
         partition = partition_of(handover.key, self.settings.partitions)
