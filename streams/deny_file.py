@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from streams.deny_rule import DenyKind, DenyRule, bad_rule, checked, of_validation
+from streams.deny_rule import DenyKind, DenyRule, bad_rule, checked, limited, of_validation
 from streams.deny_rules import DenyRules
 from streams.errors import DenyRuleError
 
@@ -43,7 +43,7 @@ def parse_deny_file(raw: bytes, *, kind: DenyKind = DenyKind.TERM, **fields: Any
         if line.strip() and not line.lstrip().startswith("#"):
             rule = _of_line(line, number, kind, fields)
             found.setdefault(rule.id, rule)
-    return list(found.values())
+    return list(limited(list(found.values())))
 
 
 def terms(texts: Iterable[str]) -> list[DenyRule]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -84,6 +85,18 @@ def checked(rule: DenyRule) -> DenyRule:
     if rule.kind is DenyKind.PATTERN:
         _check_pattern(rule.text)
     return rule
+
+
+def limited(rules: Sequence[DenyRule]) -> tuple[DenyRule, ...]:
+    """The rules, if there are not too many to be judged in time. Raises DenyRuleError."""
+    patterns = sum(rule.kind is DenyKind.PATTERN for rule in rules)
+    for count, most, what in ((len(rules), RULES_MAX, "rules"), (patterns, PATTERNS_MAX, "patterns")):
+        if count > most:
+            raise bad_rule(
+                f"{count:,} deny {what} are more than the {most:,} that are judged in time.",
+                "Join some to one term or pattern; `aigq deny list` shows them.",
+            )
+    return tuple(rules)
 
 
 def rule_from_json(raw: bytes | str) -> DenyRule:

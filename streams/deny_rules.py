@@ -19,20 +19,13 @@ paper names no such rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import ahocorasick
 
-from streams.deny_rule import (
-    PATTERNS_MAX,
-    RULES_MAX,
-    DenyKind,
-    DenyRule,
-    bad_rule,
-    compiled_pattern,
-)
+from streams.deny_rule import DenyKind, DenyRule, compiled_pattern
 from streams.judged_text import forms_of, is_whole, judged
 
 CACHE_SIZE: Final = 65_536  # the same lexicon queries come again and again
@@ -41,10 +34,10 @@ _T = TypeVar("_T")
 
 
 class DenyRules:
-    """Rules, compiled. Raises DenyRuleError when one cannot be used, or there are too many."""
+    """Rules, compiled. Raises DenyRuleError when a pattern cannot be used."""
 
     def __init__(self, rules: Iterable[DenyRule] = ()) -> None:
-        self.rules = _limited(sorted(rules, key=lambda rule: (rule.at_ms, rule.id)))
+        self.rules = tuple(sorted(rules, key=lambda rule: (rule.at_ms, rule.id)))
         self._exact: dict[str, list[int]] = {}
         self._normalised: dict[str, list[int]] = {}
         self._terms: dict[str, list[int]] = {}
@@ -108,18 +101,6 @@ class DenyRules:
         if phrases is None or len(forms[0]) > JUDGED_MAX:
             return False
         return all(place not in set(self._places((_without(form, phrases),))) for form in forms)
-
-
-def _limited(rules: Sequence[DenyRule]) -> tuple[DenyRule, ...]:
-    """The rules, if there are not too many."""
-    patterns = sum(rule.kind is DenyKind.PATTERN for rule in rules)
-    for count, most, what in ((len(rules), RULES_MAX, "rules"), (patterns, PATTERNS_MAX, "patterns")):
-        if count > most:
-            raise bad_rule(
-                f"{count:,} deny {what} are more than the {most:,} that are judged in time.",
-                "Join some to one term or pattern; `aigq deny list` shows them.",
-            )
-    return tuple(rules)
 
 
 def _automaton(terms: Iterable[str]) -> Any:

@@ -11,7 +11,15 @@ from typing import Final
 from streams.query_text import normalise_query
 
 PREFIX: Final = "aigq:1:"
+ALL_KEYS: Final = b"aigq:1:*"  # for SCAN
 DENY: Final = b"aigq:1:deny"
+# Of the deny rules; readers need none of it. The braces put all into the slot of DENY in a Redis Cluster, so
+# that a script may change them in one step.
+DENY_RULES: Final = b"aigq:1:{aigq:1:deny}:rules"  # HASH of rule id to rule
+DENY_VERSION: Final = b"aigq:1:{aigq:1:deny}:version"  # counts the changes of the rules
+DENY_SWEPT: Final = b"aigq:1:{aigq:1:deny}:swept"  # the version up to which a sweep has ended
+DENY_WHY: Final = b"aigq:1:{aigq:1:deny}:why"  # HASH of a query in DENY to the ids that put it there
+DENY_AUDIT: Final = b"aigq:1:{aigq:1:deny}:audit"  # STREAM, never trimmed
 THINK_CURRENT: Final = b"aigq:1:think:current"
 # The loader's own book-keeping; readers need none of it.
 THINK_VERSIONS: Final = b"aigq:1:think-versions"
@@ -51,6 +59,11 @@ def popular_key(application: str = "", locale: str = "") -> bytes:
 def alive_key(worker: str) -> bytes:
     """Written by each worker that writes, to see that it can; says nothing, and lives for seconds."""
     return _key(f"alive:{worker}")
+
+
+def popular_prefix() -> bytes:
+    """What all keys of popular lists begin with."""
+    return _key("popular:")
 
 
 def _part(text: str) -> str:
