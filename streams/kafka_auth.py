@@ -8,18 +8,25 @@ from typing import Any, Final
 import faust
 from faust.auth import Credentials
 
+from streams.errors import SettingsError
 from streams.settings import Settings
 
 BOOTSTRAP_TIMEOUT_MS: Final = 10_000
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """TLS as the settings ask for it, or None for a plain connection."""
+    """TLS as the settings ask for it, or None for a plain connection. Raises SettingsError."""
     if not settings.kafka_security.endswith("SSL"):
         return None
-    context = ssl.create_default_context(cafile=settings.kafka_ca_file)
-    if settings.kafka_cert_file:
-        context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file)
+    try:
+        context = ssl.create_default_context(cafile=settings.kafka_ca_file)
+        if settings.kafka_cert_file:
+            context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file)
+    except OSError as error:  # SSLError is one
+        raise SettingsError(
+            f"AIGQ_KAFKA_CA_FILE, AIGQ_KAFKA_CERT_FILE or AIGQ_KAFKA_KEY_FILE cannot be used: {error}.",
+            action="Give PEM files that can be read here; the key is the certificate's, without a password.",
+        ) from error
     return context
 
 

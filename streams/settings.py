@@ -24,7 +24,8 @@ FILE_SUFFIX = "_FILE"
 class Settings(BaseModel):
     """One worker's settings. Times carry their unit in the name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Errors must not quote what was given: it may be a secret.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     # Kafka
     kafka_url: str = Field("kafka://127.0.0.1:9092", description="kafka://host:port[,host:port…]")
@@ -96,6 +97,12 @@ class Settings(BaseModel):
             raise ValueError("kafka_security asks for SASL, but kafka_username is empty")
         if not self.kafka_url.startswith("kafka://"):
             raise ValueError("kafka_url must look like kafka://host:port[,host:port]")
+        if "@" in self.kafka_url:  # clients would take it for a part of the host's name, and print it
+            raise ValueError("kafka_url must have no user and password: use kafka_username, kafka_password")
+        if self.kafka_cert_file and not self.kafka_security.endswith("SSL"):
+            raise ValueError("kafka_cert_file is set, but kafka_security asks for no TLS")
+        if self.kafka_ca_file and not self.kafka_security.endswith("SSL"):
+            raise ValueError("kafka_ca_file is set, but kafka_security asks for no TLS")
         return self
 
     @property

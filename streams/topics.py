@@ -15,6 +15,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from streams.errors import BrokerError
 from streams.kafka_auth import client_options
+from streams.kafka_door import why_shut
 from streams.settings import Settings
 
 DAY_MS: Final = 86_400_000
@@ -111,7 +112,11 @@ def ensure_topics(settings: Settings) -> list[str]:
 
 
 def broker_away(settings: Settings, error: Exception) -> BrokerError:
-    """The one wording for a broker that does not answer."""
+    """The one wording for a broker that does not answer, or does not let us in."""
+    shut = why_shut(settings)
+    if shut is not None:
+        places = ",".join(settings.kafka_bootstrap)
+        return BrokerError(f"Kafka at {places} {shut.what}. Nothing was changed.", action=shut.action)
     return BrokerError(
         f"Kafka does not answer at {settings.kafka_url}: {error!r}.",
         action="Check AIGQ_KAFKA_URL and that the broker runs; `aigq up` starts an embedded one.",

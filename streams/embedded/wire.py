@@ -157,7 +157,7 @@ class Server:
         return {"error_code": Code.NONE, "api_keys": api_keys}
 
     def _refuse_version(self, header: RequestHeader) -> bytearray:
-        """Clients ask for ApiVersions first, in a version newer than ours; they read an answer in version 0."""
+        """Clients ask for ApiVersions first, in a newer version; they read the answer in version 0."""
         if header.api_key != API_VERSIONS:
             raise NotKafkaError(f"request {header.api_key} in version {header.version}")
         fields = self._api_versions() | {"error_code": Code.UNSUPPORTED_VERSION}
