@@ -10,6 +10,8 @@ from functools import partial
 from redis.asyncio import Redis
 
 from agents.bundle_watch import BundleWatch, Fingerprint, Served, fingerprint, open_served
+from agents.deny.gate import DenyGate
+from agents.deny.gated_writer import GatedHintWriter
 from agents.erasure.agent import ErasureAgent, receipt_key
 from agents.feedback.agent import FeedbackAgent
 from agents.hints.agent import HintsAgent
@@ -26,7 +28,6 @@ from streams.app import NearlineApp, create_app
 from streams.backoff import Breaker
 from streams.hint_request import HintRequest
 from streams.hint_store import AsyncHintReader
-from streams.hint_writer import HintWriter
 from streams.metrics import Metrics
 from streams.redis_client import connect_redis
 from streams.settings import Settings
@@ -124,15 +125,18 @@ class Parts:
             self.erasure.attach()
 
     def _hints_agent(self, app: NearlineApp, bundle: Bundle) -> HintsAgent:
-        settings, metrics = self.settings, self.metrics
+        settings, metrics, gate = self.settings, self.metrics, DenyGate(self.redis)
         generation = Generation(
             bundle,
             metrics,
             ThinkSource(self.redis),
+            gate=gate,
             open_again=partial(open_bundle, settings),
             within_s=settings.generation_timeout_s,
         )
-        writer = HintWriter(self.redis, runs_kept=settings.runs_kept, ttl_s=settings.hints_ttl_s)
+        writer = GatedHintWriter(
+            self.redis, gate, metrics, runs_kept=settings.runs_kept, ttl_s=settings.hints_ttl_s
+        )
         return HintsAgent(app, settings, Batches(generation), Publishing(writer, metrics), metrics)
 
     def _bundle_watch(self, served: Served, seen: Fingerprint) -> BundleWatch:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from streams.errors import CodecError
 from streams.hint_list import Hint, HintList, Source
+from streams.personal_data import is_personal
 from streams.query_text import normalise_query
 from streams.think_entry import PopularList, Suggestion, ThinkEntry, ThinkPointer
 from streams.think_merge import TriggerEntries, in_turn, is_thinks
@@ -50,8 +51,8 @@ class HintAnswer:
     list_ids: aligned with `hints`; "" where a hint comes from no list of the user. version, as_of
     (event-time ms), age_ms (wall clock since the newest list was generated): of the newest list;
     "" and None for a user without one. triggers: what Think was asked for, newest first. mapping: the
-    version that this user sees. denied: hints left out for the deny set. malformed: values in Redis that
-    are none of ours.
+    version that this user sees. denied: hints left out for the deny set, or as
+    personal data. malformed: values in Redis that are none of ours.
     """
 
     hints: tuple[Hint, ...]
@@ -138,7 +139,7 @@ class _Page:
             if query in self._seen:
                 continue
             self._seen.add(query)
-            if query in self.denied:
+            if query in self.denied or is_personal(query):
                 self.dropped += 1
             elif max(candidate.hint.held_until, self.held.get(query, 0)) <= self.now_ms:
                 self.chosen.append(candidate)

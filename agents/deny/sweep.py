@@ -3,8 +3,8 @@
 Whatever holds queries is read in small batches: mapping versions by their index, then, in one SCAN, popular
 lists and the lists of users. A batch's denied queries go into the deny set before its values are touched, so
 that readers show none of them meanwhile. A value is replaced only if it is still the one that was read; one
-that changed meanwhile is read again. Nothing here holds up Redis: no command looks at more than one batch, and
-between batches the sweep rests. Cut off anywhere, it is simply begun again.
+that changed meanwhile is read again. Nothing here holds up Redis: no command looks at more than one batch,
+and between batches the sweep rests. Cut off anywhere, it is simply begun again.
 """
 
 from __future__ import annotations
@@ -123,10 +123,12 @@ class Sweep:
 
     async def _batch(self, keys: list[bytes], kind: _Kind) -> None:
         """What others change meanwhile is read again."""
+        if not keys:
+            return
         started_s = time.perf_counter()
         self.found.keys += len(keys)
         for _ in range(TRIES):
-            changes = await self._changes(keys, kind) if keys else {}
+            changes = await self._changes(keys, kind)
             await self._deny(_taken(changes))
             keys = await self._replaced(changes, kind)
             if not keys:

@@ -16,10 +16,12 @@ from typing import Any, Final
 
 import structlog
 
+from agents.deny.gate import DenyGate
 from agents.hints.bundle import Bundle
 from agents.hints.compose import Composed, compose
 from agents.hints.fill import filled, missing
 from agents.hints.think_source import ThinkSource
+from streams.deny_rules import NO_RULES, DenyRules
 from streams.errors import BundleError, EventError
 from streams.hint_request import HintRequest
 from streams.metrics import Metrics
@@ -40,6 +42,7 @@ class Generation:
     bundle: Bundle
     metrics: Metrics
     think: ThinkSource | None = None
+    gate: DenyGate | None = None
     open_again: Callable[[], Bundle] | None = None
     within_s: float = 10.0
     left_behind: int = 0
@@ -52,14 +55,16 @@ class Generation:
         Raises EventError `generation_timeout`, BundleError when the worker must be started anew, and whatever
         a failing model raises.
         """
+        denied = NO_RULES if self.gate is None else await self.gate.known()
         bundle, started = self.bundle, time.perf_counter()
-        composed = await self._run(bundle, partial(compose, requests, bundle, generated_at_ms=now_ms()))
+        work = partial(compose, requests, bundle, generated_at_ms=now_ms(), denied=denied)
+        composed = await self._run(bundle, work)
         self.metrics.generation_s.observe(time.perf_counter() - started)
         self.metrics.batch_size.observe(len(requests))
         if bundle is self.bundle:
             self.metrics.reembedded.inc(bundle.generator.reembedded - self._reembedded)
             self._reembedded = bundle.generator.reembedded
-        return await self._filled_up(requests, composed, bundle)
+        return await self._filled_up(requests, composed, bundle, denied)
 
     def swap(self, bundle: Bundle) -> None:
         """Generate with another bundle from the next batch on; one that is under way keeps its own."""
@@ -103,7 +108,7 @@ class Generation:
         await self.reopen()
 
     async def _filled_up(
-        self, requests: Sequence[HintRequest], composed: list[Composed], bundle: Bundle
+        self, requests: Sequence[HintRequest], composed: list[Composed], bundle: Bundle, denied: DenyRules
     ) -> list[Composed]:
         """Lists that the filters left short, filled up from Think; the others as they are."""
         short = [place for place, one in enumerate(composed) if missing(one, bundle)]
@@ -112,7 +117,7 @@ class Generation:
         entries = await self.think.entries([requests[place] for place in short])
         whole = list(composed)
         for place, found in zip(short, entries, strict=True):
-            whole[place] = filled(composed[place], found, bundle)
+            whole[place] = filled(composed[place], found, bundle, denied)
         return whole
 
 

@@ -82,7 +82,12 @@ class ThinkAgent:
         self.problem = NOT_YET if report.outcome is LoadOutcome.BUSY and self.served is None else ""
         self.metrics.think_loads.labels(report.outcome).inc()
         if report.outcome is LoadOutcome.LOADED:
-            log.info("mapping_loaded", version=report.version, triggers=report.triggers)
+            log.info(
+                "mapping_loaded",
+                version=report.version,
+                triggers=report.triggers,
+                left_out=report.left_out,
+            )
         self._tell_held(report)
         await self._look()
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -23,6 +24,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import redis.asyncio
 from redis.exceptions import ExecAbortError, OutOfMemoryError
 
+from agents.deny.gate import KNOWN_FOR_S, DenyGate
+from agents.deny.sweep import Sweep
+from agents.deny.values import cleaned
 from agents.think.lease import Lease
 from agents.think.mapping_files import Line, Mapping
 from agents.think.room import ran_out
@@ -69,7 +73,8 @@ _NOTHING: Final = _Mark(0, "")
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """One version on its way to Redis. served: it was whole once, so users may see it."""
+    """One version on its way to Redis. served: it was whole once, so users may see it. gate: what nobody may
+    see; left_out: such queries, each with how often it was left out."""
 
     client: redis.asyncio.Redis
     mapping: Mapping
@@ -77,6 +82,8 @@ class _Write:
     pace: Pace
     report: Report
     served: bool
+    gate: DenyGate
+    left_out: Counter[str] = field(default_factory=Counter)
 
     @property
     def manifest(self) -> Manifest:
@@ -85,19 +92,25 @@ class _Write:
 
 async def write_version(
     client: redis.asyncio.Redis, mapping: Mapping, lease: Lease, pace: Pace, report: Report
-) -> None:
-    """Write what is missing of the version; at the end it is known as whole.
+) -> int:
+    """Write what is missing of the version, without what nobody may be shown; then it is known as whole.
+
+    Returns how many queries were left out.
 
     Raises MappingError (the file changed, Redis kept too little), StoreRefusedError (Redis is full).
     """
     served, mark = await _found(client, mapping.manifest)
-    write = _Write(client, mapping, lease, pace, report, served)
+    write = _Write(client, mapping, lease, pace, report, served, DenyGate(client))
+    rules = await write.gate.latest()
     try:
         done = mark is not _NOTHING and await _write_from(write, mark)
         if not done:
             await _begin(write)
             done = await _write_from(write, _NOTHING)
         if done:
+            await lease.renew(now=True)
+            if mark is not _NOTHING or await write.gate.latest() is not rules:  # written by earlier rules
+                await Sweep(client, await write.gate.latest()).version(mapping.manifest.version)
             await lease.renew(now=True)
             await _finish(write)
     except (OutOfMemoryError, ExecAbortError) as error:
@@ -111,6 +124,7 @@ async def write_version(
             f"Redis has not kept all entries of mapping {mapping.manifest.version}; it is not served.",
             action="Look at Redis' memory and its maxmemory-policy (noeviction or volatile-*).",
         )
+    return write.left_out.total()
 
 
 async def remove_version(
@@ -185,19 +199,25 @@ async def _write_batch(write: _Write, batch: list[Line], mark: _Mark) -> None:
     The table of versions comes with it: a Redis that lost everything in the middle must know of the rest.
     """
     version, digest = write.manifest.version, write.manifest.digest
+    rules = await write.gate.latest(KNOWN_FOR_S)
+    allowed = {think_key(version, line.trigger): cleaned(line.value, rules) for line in batch}
+    for one in allowed.values():
+        write.left_out.update(one.taken.keys())
     async with write.client.pipeline(transaction=True) as pipe:
         pipe.hsetnx(THINK_VERSIONS, version, UNFINISHED)
         pipe.sadd(think_index_key(version), *(line.trigger for line in batch))
-        pipe.mset({think_key(version, line.trigger): line.value for line in batch})
+        pipe.mset({key: one.value for key, one in allowed.items()})
         pipe.set(think_progress_key(version), f"{digest}:{mark.lines}:{mark.content}", ex=MARK_TTL_S)
         await pipe.execute()
 
 
 async def _finish(write: _Write) -> None:
     version = write.manifest.version
-    popular = PopularList.dump_json(write.mapping.popular, exclude_defaults=True)
+    listed = PopularList.dump_json(write.mapping.popular, exclude_defaults=True)
+    popular = cleaned(listed, await write.gate.latest())
+    write.left_out.update(popular.taken.keys())
     async with write.client.pipeline(transaction=True) as pipe:
-        pipe.set(think_popular_key(version), popular)
+        pipe.set(think_popular_key(version), popular.value)
         pipe.hset(THINK_VERSIONS, version, write.manifest.digest)
         pipe.delete(think_progress_key(version))
         await pipe.execute()

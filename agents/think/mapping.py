@@ -60,7 +60,8 @@ class LoadOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a load did. previous: what a rollback finds; removed: versions whose entries were deleted."""
+    """What a load did. previous: what a rollback finds; removed: versions whose entries were deleted;
+    left_out: queries that were not written, since nobody may be shown them."""
 
     outcome: LoadOutcome
     version: str
@@ -68,6 +69,7 @@ class LoadReport:
     popular: int = 0
     previous: str | None = None
     removed: tuple[str, ...] = ()
+    left_out: int = 0
 
     @property
     def loaded(self) -> bool:
@@ -117,6 +119,7 @@ async def stage_mapping(
 ) -> LoadReport:
     """Bring a version into Redis as a whole, without serving it. Raises as `load_mapping`."""
     manifest = await asyncio.to_thread(read_manifest, folder, version)
+    left_out = 0
     with store_errors(_DOING):
         _check_same_content(await read_pointer(client), manifest)
         mapping = await _to_write(client, folder, manifest)
@@ -125,8 +128,8 @@ async def stage_mapping(
                 if lease is None:
                     return _report(LoadOutcome.BUSY, manifest)
                 if not await is_staged(client, manifest):  # another was quicker
-                    await write_version(client, mapping, lease, options.pace, options.report)
-    return _report(LoadOutcome.STAGED, manifest)
+                    left_out = await write_version(client, mapping, lease, options.pace, options.report)
+    return replace(_report(LoadOutcome.STAGED, manifest), left_out=left_out)
 
 
 async def is_staged(client: redis.asyncio.Redis, manifest: Manifest) -> bool:
@@ -150,6 +153,7 @@ async def _serve(
     def decide(pointer: ThinkPointer | None) -> ThinkPointer:
         return pointer if pointer and decided_since(seen, pointer) else follow(pointer, stored)
 
+    left_out = 0
     with store_errors(_DOING):
         mapping = await _to_write(client, folder, manifest)
         async with leased(client, options.lock_s) as lease:
@@ -157,14 +161,15 @@ async def _serve(
                 return _report(LoadOutcome.BUSY, manifest)
             _check_same_content(await read_pointer(client), manifest)
             if mapping is not None and not await is_staged(client, manifest):
-                await write_version(client, mapping, lease, options.pace, options.report)
+                left_out = await write_version(client, mapping, lease, options.pace, options.report)
             pointer = await swap(client, decide, popular_ttl_s=options.popular_ttl_s)
             if is_held(pointer, manifest.version):
                 return _told(LoadOutcome.HELD, pointer)
             if pointer.version != manifest.version:
                 return _report(LoadOutcome.STAGED, manifest)
             removed = await _remove_old(client, lease, options.pace)
-    return replace(_report(LoadOutcome.LOADED, manifest), previous=pointer.previous, removed=removed)
+    report = _report(LoadOutcome.LOADED, manifest)
+    return replace(report, previous=pointer.previous, removed=removed, left_out=left_out)
 
 
 async def _to_write(client: redis.asyncio.Redis, folder: Path, manifest: Manifest) -> Mapping | None:
