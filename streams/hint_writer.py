@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 
 from streams.erase_request import EraseRequest
 from streams.hint_list import HEAD, HintList, list_id_of
+from streams.redis_client import forget_connections
 from streams.redis_errors import store_errors
 from streams.redis_keys import hints_key
 
@@ -138,7 +139,7 @@ class HintWriter:
         for reply in replies:
             if isinstance(reply, ReadOnlyError):
                 # The primary became a replica: new connections may find the new primary.
-                await self._client.connection_pool.disconnect(inuse_connections=False)
+                await forget_connections(self._client)
             if isinstance(reply, RedisError):
                 raise reply
 

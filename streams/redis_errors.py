@@ -14,6 +14,7 @@ from typing import Final
 from redis import exceptions
 
 from streams.errors import StoreError, StoreRefusedError, StoreUnavailableError
+from streams.redaction import without_secrets
 
 Actions = dict[type[exceptions.RedisError], str]
 
@@ -36,6 +37,9 @@ _UNAVAILABLE: Final[Actions] = {
     exceptions.TryAgainError: "The cluster is moving the key: try again.",
     exceptions.LockError: "Somebody else holds the lock: try again.",
 }
+_CERTIFICATES: Final = (
+    "Check AIGQ_REDIS_CA_FILE, the host name, and AIGQ_REDIS_CERT_FILE if Redis asks for one."
+)
 # Refusals that have no class of their own in redis-py, by the first word of the message.
 _BY_WORD: Final[dict[str, tuple[type[StoreError], str]]] = {
     "NOAUTH": (StoreRefusedError, _REFUSED[exceptions.AuthenticationError]),
@@ -53,11 +57,15 @@ def is_wrong_type(reply: object) -> bool:
 def translate(error: exceptions.RedisError, doing: str) -> StoreError:
     """Our error for redis-py's. `doing` says what was tried and what is unchanged, without a full stop."""
     # A pipeline puts its own words, with the whole command, before the reply.
-    text = str(error.args[-1]) if error.args else type(error).__name__
+    text = _reason(error)
     if _is_certificate_error(error):
-        return StoreRefusedError(f"{doing}: {text}.", action="Check AIGQ_REDIS_CA_FILE and the host name.")
+        return StoreRefusedError(f"{doing}: {text}.", action=_CERTIFICATES)
     ours, action = _judge(error, text)
     return ours(f"{doing}: {text}.", action=action)
+
+
+def _reason(error: Exception) -> str:
+    return without_secrets(str(error.args[-1]) if error.args else type(error).__name__)
 
 
 def _judge(error: exceptions.RedisError, text: str) -> tuple[type[StoreError], str]:
@@ -83,3 +91,7 @@ def store_errors(doing: str) -> Iterator[None]:
         yield
     except exceptions.RedisError as error:
         raise translate(error, doing) from error
+    except exceptions.RedisClusterException as error:  # which is no RedisError to redis-py
+        raise StoreUnavailableError(
+            f"{doing}: {_reason(error)}.", action="Try again; if it lasts, look at the Cluster's nodes."
+        ) from error

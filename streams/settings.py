@@ -43,10 +43,17 @@ class Settings(BaseModel):
     commit_interval_s: float = Field(1.0, gt=0)
 
     # Redis
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix://")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="redis://, rediss://, unix://, redis+sentinel://host:port,…/service/db, redis+cluster://",
+    )
     redis_username: str = ""
     redis_password: SecretStr = SecretStr("")
+    redis_sentinel_username: str = ""
+    redis_sentinel_password: SecretStr = SecretStr("")
     redis_ca_file: Path | None = None
+    redis_cert_file: Path | None = None
+    redis_key_file: Path | None = None
     redis_timeout_s: float = Field(2.0, gt=0)
     hints_ttl_s: int = Field(14 * 86_400, ge=1, description="life of a user's hint lists")
     runs_kept: int = Field(3, ge=1, le=20, description="M: lists kept per user, newest first")

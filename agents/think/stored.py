@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from redis.exceptions import WatchError
 
 from agents.think.choices import Stored, protected, shown
-from streams.errors import MappingError, StoreUnavailableError
+from streams.errors import MappingError, StoreRefusedError, StoreUnavailableError
+from streams.redis_client import is_cluster
 from streams.redis_keys import (
     THINK_CURRENT,
     THINK_VERSIONS,
@@ -40,7 +41,16 @@ Decide = Callable[[ThinkPointer | None], ThinkPointer]
 
 
 async def read_pointer(client: redis.asyncio.Redis) -> ThinkPointer | None:
-    """The pointer; None: nothing yet, or none of ours (it is replaced)."""
+    """The pointer; None: nothing yet, or none of ours (it is replaced).
+
+    Raises StoreRefusedError for a Cluster: every load and decision begins here.
+    """
+    if is_cluster(client):
+        raise StoreRefusedError(
+            "A Redis Cluster cannot keep the Think mapping: it is swapped in transactions over several keys. "
+            "Nothing was changed.",
+            action="Run the workers without the think role (--only …), or use Redis with Sentinels.",
+        )
     return _pointer(await client.get(THINK_CURRENT))
 
 

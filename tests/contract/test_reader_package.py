@@ -12,7 +12,10 @@ from streams import hint_store
 from streams.redis_keys import hints_key
 from tests.redis_databases import empty_database, list_of
 
-BLOCKED = ("faust", "kafka", "onnxruntime", "numpy", "torch", "tokenizers", "pyarrow", "structlog", "agents")
+BLOCKED = (
+    *("faust", "kafka", "onnxruntime", "numpy", "torch", "tokenizers", "pyarrow", "structlog", "agents"),
+    "cryptography",  # which redis takes where it is there
+)
 IMPORT = """
 import sys
 sys.modules.update(dict.fromkeys({blocked!r}))
