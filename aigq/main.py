@@ -14,6 +14,7 @@ from aigq import (
     bundle_commands,
     data_commands,
     demo_command,
+    deny_commands,
     doctor_command,
     evaluate_command,
     event_commands,
@@ -40,6 +41,7 @@ service_commands.register(app)
 replay_command.register(app)
 event_commands.register(app)
 hint_commands.register(app)
+deny_commands.register(app)
 think_commands.register(app)
 user_commands.register(app)
 data_commands.register(app)

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from streams.deny_rule import DenyKind, DenyRule, bad_rule, checked, limited, of_validation
+from streams.deny_rule import DenyKind, DenyRule, bad_rule, checked, limited, made, of_validation
 from streams.deny_rules import DenyRules
 from streams.errors import DenyRuleError
 
@@ -54,9 +54,10 @@ def terms(texts: Iterable[str]) -> list[DenyRule]:
 def _of_line(line: str, number: int, kind: DenyKind, fields: dict[str, Any]) -> DenyRule:
     try:
         if not line.lstrip().startswith("{"):
-            return checked(DenyRule(kind=kind, text=line.strip(), **fields))
-        told: Any = orjson.loads(line)
-        return checked(DenyRule.model_validate({**fields, **told}))
+            return made(kind, line.strip(), **fields)
+        told: dict[str, Any] = orjson.loads(line)
+        given = {name: value for name, value in fields.items() if name != "excepts"}
+        return checked(DenyRule.model_validate(given | told))
     except DenyRuleError as error:
         raise bad_rule(f"Line {number}: {error.message}", error.action) from error
     except ValidationError as error:

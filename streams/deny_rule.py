@@ -99,6 +99,14 @@ def limited(rules: Sequence[DenyRule]) -> tuple[DenyRule, ...]:
     return tuple(rules)
 
 
+def made(kind: DenyKind, text: str, **fields: Any) -> DenyRule:
+    """A rule, checked. Raises DenyRuleError."""
+    try:
+        return checked(DenyRule(kind=kind, text=text, **fields))
+    except ValidationError as error:
+        raise of_validation(error) from error
+
+
 def rule_from_json(raw: bytes | str) -> DenyRule:
     """Inverse of `DenyRule.to_json`, checked. Raises DenyRuleError."""
     try:
@@ -125,7 +133,7 @@ def compiled_pattern(text: str) -> Any:
     except re2.error as error:
         told = error.args[0].decode("utf-8", "replace") if error.args else "unknown"
         raise bad_rule(
-            f"The pattern cannot be used: {told}.",
+            f"The pattern cannot be used: {told!r}.",
             "Write it in RE2's syntax, without look-around (?=…) and references back \\1.",
         ) from error
     except UnicodeEncodeError as error:

@@ -98,6 +98,12 @@ def load_encoder(path: Path) -> tuple[SubwordEncoder, str]:
     return _encoder(files, manifest), manifest.full_name
 
 
+def load_lexicon(path: Path) -> Lexicon:
+    """Only the queries that the bundle can write, verified. Raises BundleError."""
+    _, files = _read(path, frozenset({LEXICON}))
+    return parse_lexicon(files[LEXICON])
+
+
 def load_manifest(path: Path) -> Manifest:
     """Only the manifest, unverified against its files. Raises BundleError."""
     raw = _file(path, MANIFEST_NAME, MANIFEST_LIMIT_BYTES)
