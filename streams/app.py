@@ -16,6 +16,7 @@ import faust
 
 from streams.errors import BrokerError
 from streams.kafka_auth import faust_credentials
+from streams.recovery import OrderlyTables
 from streams.settings import Settings
 
 # Raw bytes in and out: decoding happens inside the agents, since Faust acknowledges and drops what its
@@ -91,7 +92,7 @@ class NearlineApp(faust.App):
     ready = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, Topic=DeliveredTopic, **kwargs)
+        super().__init__(*args, Topic=DeliveredTopic, TableManager=OrderlyTables, **kwargs)
         self.undelivered = Undelivered()
 
     def _new_producer(self) -> Any:
