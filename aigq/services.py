@@ -26,10 +26,13 @@ class WorkerProcess(EmbeddedServer):
         self._settings = {"AIGQ_WEB_PORT": "0", "AIGQ_DATA_DIR": str(data_dir / "state"), **settings}
         self._roles = [part for role in roles for part in ("--only", role)]
 
-    def _launch(self) -> GuardedChild:
+    def _spawn(self) -> GuardedChild:
         names = [f"{name}={value}" for name, value in self._settings.items()]
         program = [sys.executable, "-m", "aigq.main", "worker", "--json", *self._roles]
-        child = GuardedChild(self.name, ["/usr/bin/env", *names, *program], log_path=self.log_path)
+        return GuardedChild(self.name, ["/usr/bin/env", *names, *program], log_path=self.log_path)
+
+    def _launch(self) -> GuardedChild:
+        child = self._spawn()
         ready = child.read_message(WORKER_READY_S)
         if ready is None:
             child.stop()

@@ -38,7 +38,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def kafka(tmp_path: Path) -> Iterator[EmbeddedKafka]:
-    with EmbeddedKafka(tmp_path / "kafka") as server:
+    # The ledger wants to see every state that was ever written, not the newest alone.
+    with EmbeddedKafka(tmp_path / "kafka", options=("--clean-every-s", "86400")) as server:
         yield server
 
 
