@@ -1,16 +1,30 @@
-"""``/live``, ``/ready`` and ``/metrics`` of a worker. Read-only; on 127.0.0.1 unless told otherwise."""
+"""``/live``, ``/ready`` and ``/metrics`` of a worker: on 127.0.0.1 unless told otherwise.
+
+Nothing can be changed by them: they answer GET and HEAD, take no body, and say nothing of a person. With
+AIGQ_WEB_TOKEN the last two want it as ``Authorization: Bearer …``; ``/live`` says nothing but that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
+import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams.errors import SettingsError
 from streams.metrics import Metrics
 from streams.settings import Settings
+
+log = structlog.get_logger("health")
+# Of a request: its first line, one header, and how long a silent connection is kept.
+LINE_BYTES: Final = 2048
+HEADER_BYTES: Final = 4096
+KEEP_ALIVE_S: Final = 15.0
+OPEN_PATHS: Final = ("/live",)
 
 
 class HealthServer:
@@ -33,11 +47,21 @@ class HealthServer:
 
     async def start(self) -> None:
         """Listen. Raises SettingsError when the port is taken."""
-        app = web.Application()
+        if not is_loopback(self._settings.web_host) and not self._token:
+            log.warning(
+                "web_is_open", host=self._settings.web_host, action="set AIGQ_WEB_TOKEN, or a firewall"
+            )
+        app = web.Application(middlewares=[self._guard])
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._expose)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            max_line_size=LINE_BYTES,
+            max_field_size=HEADER_BYTES,
+            keepalive_timeout=KEEP_ALIVE_S,
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.web_host, self._settings.web_port)
         try:
@@ -55,6 +79,22 @@ class HealthServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    @property
+    def _token(self) -> str:
+        return self._settings.web_token.get_secret_value()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.body_exists and request.content_length != 0:
+            raise web.HTTPRequestEntityTooLarge(max_size=0, actual_size=request.content_length or 1)
+        if self._token and request.path not in OPEN_PATHS:
+            kind, _, given = request.headers.get("Authorization", "").partition(" ")
+            if kind != "Bearer" or not hmac.compare_digest(given.encode(), self._token.encode()):
+                raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+
     async def _live(self, _request: web.Request) -> web.Response:
         return web.json_response({"live": True})
 
@@ -66,3 +106,11 @@ class HealthServer:
     async def _expose(self, _request: web.Request) -> web.Response:
         body = generate_latest(self._metrics.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

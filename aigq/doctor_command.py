@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from aigq.console import out, print_json
-from aigq.findings import Finding, examine
+from aigq.finding import Finding
+from aigq.findings import examine
 from streams.settings import PREFIX, Settings, load_settings
 
 MARKS = {

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Literal, NamedTuple
 
-import redis
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
+from agents.health import is_loopback
 from agents.serving import open_bundle
+from aigq.finding import Finding
+from aigq.redis_findings import look_at_redis
 from streams.errors import AigqError
 from streams.kafka_auth import client_options
-from streams.redis_client import connect_redis_sync
-from streams.redis_errors import store_errors
-from streams.redis_keys import PREFIX as KEY_PREFIX
 from streams.settings import Settings
 from streams.topics import Topics, broker_away, partition_counts, topic_configs
-
-CLOCK_TOLERANCE_S = 2.0
-SLOW_REDIS_S = 0.05
-OLDEST_REDIS = (6, 0)
-
-
-class Finding(NamedTuple):
-    """One finding: `level` ok, warning or problem; `action` is empty when all is well."""
-
-    part: str
-    level: Literal["ok", "warning", "problem"]
-    found: str
-    action: str = ""
 
 
 def examine(settings: Settings) -> list[Finding]:
     """All findings, in the order in which a worker needs the parts."""
     looks: tuple[tuple[str, Callable[[Settings], list[Finding]]], ...] = (
         ("kafka", _kafka),
-        ("redis", _redis),
+        ("redis", look_at_redis),
+        ("doors", _doors),
         ("bundle", _bundle),
     )
     findings: list[Finding] = []
@@ -119,46 +104,19 @@ def _reading(settings: Settings) -> list[Finding]:
     return [Finding("rights", "ok", f"{len(topics)} topics can be seen by this user")]
 
 
-def _redis(settings: Settings) -> list[Finding]:
-    client = connect_redis_sync(settings)
-    try:
-        with store_errors("Redis was looked at"):
-            return [_answer_time(client), _version(client), _clock(client), _may_write(client)]
-    finally:
-        client.close()
-
-
-def _answer_time(client: redis.Redis) -> Finding:
-    started = time.perf_counter()
-    client.ping()
-    client.ping()
-    seconds = (time.perf_counter() - started) / 2
-    level: Literal["ok", "warning"] = "ok" if seconds < SLOW_REDIS_S else "warning"
-    action = "" if level == "ok" else "Put Redis nearer to the workers."
-    return Finding("redis", level, f"answers in {seconds * 1000:.1f} ms", action)
-
-
-def _version(client: redis.Redis) -> Finding:
-    text = str(client.info("server").get("redis_version", "0"))
-    version = tuple(int(part) for part in text.split(".")[:2])
-    if version < OLDEST_REDIS:
-        return Finding("redis", "problem", f"version {text}", "Upgrade to 6.0 or newer.")
-    return Finding("redis", "ok", f"version {text}")
-
-
-def _clock(client: redis.Redis) -> Finding:
-    seconds, micros = client.time()
-    apart = abs(time.time() - (seconds + micros / 1e6))
-    if apart > CLOCK_TOLERANCE_S:
-        action = "Let NTP set both clocks: freshness and expiry are measured by them."
-        return Finding("clock", "warning", f"{apart:.1f} s apart from Redis", action)
-    return Finding("clock", "ok", f"{apart * 1000:.0f} ms apart from Redis")
-
-
-def _may_write(client: redis.Redis) -> Finding:
-    key = f"{KEY_PREFIX}doctor"
-    client.eval("redis.call('SET', KEYS[1], '1', 'PX', 1000) redis.call('DEL', KEYS[1])", 1, key)
-    return Finding("redis", "ok", "may write keys and run scripts")
+def _doors(settings: Settings) -> list[Finding]:
+    """What others on the network could read or ask; nothing where all is closed."""
+    findings = []
+    if settings.kafka_security == "SASL_PLAINTEXT":
+        found = "the login to Kafka goes over a connection without TLS"
+        if settings.kafka_sasl_mechanism == "PLAIN":
+            found = "the password for Kafka goes over the network in the clear"
+        findings.append(Finding("kafka", "warning", found, "Set AIGQ_KAFKA_SECURITY=SASL_SSL."))
+    if not is_loopback(settings.web_host) and not settings.web_token.get_secret_value():
+        action = "Let a firewall or network policy keep strangers out, or set AIGQ_WEB_TOKEN."
+        found = f"/ready and /metrics can be read by whoever reaches {settings.web_host}"
+        findings.append(Finding("web", "warning", found, action))
+    return findings
 
 
 def _bundle(settings: Settings) -> list[Finding]:

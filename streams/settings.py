@@ -63,6 +63,7 @@ class Settings(BaseModel):
     data_dir: Path = Field(Path("var/worker"), description="local state, one folder per worker")
     state_store: Literal["memory", "rocksdb"] = "memory"
     web_host: str = "127.0.0.1"
+    web_token: SecretStr = Field(SecretStr(""), description="/ready and /metrics want it; empty: they do not")
     web_port: int = Field(6066, ge=0, le=65535, description="/live /ready /metrics; 0 = any free port")
     stop_within_s: float = Field(25.0, gt=0, description="after so long a worker that was told to stop ends")
     stuck_after_s: float = Field(60.0, gt=0, description="lag without a commit for so long is not ready")

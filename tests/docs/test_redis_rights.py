@@ -15,7 +15,7 @@ from agents.hints.think_source import ThinkSource
 from agents.think.lifecycle import promote_version, roll_back_version, start_canary, stop_canary
 from agents.think.mapping import LoadOptions, LoadOutcome, load_mapping
 from agents.think.old_versions import find_leftovers, remove_leftovers
-from aigq.findings import _redis as look_at_redis
+from aigq.redis_findings import look_at_redis
 from aigq.think_serving import served_entry, served_state
 from streams.erase_request import Cause, EraseRequest
 from streams.hint_request import Behaviour, HintRequest, Version
