@@ -11,10 +11,12 @@ from enum import StrEnum
 from typing import Final
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streams.errors import CodecError
 from streams.hint_request import MAGIC as HINT_MAGIC
 from streams.hint_request import HintRequest, decode_request
+from streams.limits import Int64, Moment, first_problem
 from streams.version import Version
 
 MAGIC: Final = b"AER1"
@@ -52,16 +54,24 @@ def decode_erase(data: bytes) -> EraseRequest:
     try:
         if data[:4] != MAGIC:
             raise ValueError("wrong first bytes")
-        value = orjson.loads(data[4:])
-        value["found"] = {str(name): int(count) for name, count in value["found"].items()}
-        value["version"], value["cause"] = Version.parse(value["version"]), Cause(value["cause"])
-        value["user"], value["at_ms"] = str(value["user"]), int(value["at_ms"])
-        return EraseRequest(**value)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        value = _Value.model_validate_json(data[4:])
+    except ValueError as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise CodecError(
-            f"Not an erase request of this version: {error}.",
+            f"Not an erase request of this version: {problem}.",
             action="Upgrade the hints workers before the session workers.",
         ) from error
+    return EraseRequest(value.user, Version.parse(value.version), value.cause, value.at_ms, value.found)
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: str = Field(min_length=1)
+    version: str
+    cause: Cause
+    at_ms: Moment
+    found: dict[str, Int64]
 
 
 def decode_work(data: bytes) -> HintRequest | EraseRequest:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streams.errors import CodecError
+from streams.limits import Int64, Moment, first_problem
 
 MAGIC: Final = b"AHO1"
 
@@ -60,10 +62,19 @@ def decode_handover(data: bytes) -> Handover:
         if data[:4] != MAGIC:
             raise ValueError("wrong first bytes")
         (length,) = struct.unpack_from("<I", data, 4)
-        header = orjson.loads(data[8 : 8 + length])
-        client, user = str(header["client"]), str(header["user"])
-        return Handover(client, user, int(header["at_ms"]), int(header["place"]), data[8 + length :])
-    except (ValueError, TypeError, KeyError, struct.error) as error:
+        header = _Header.model_validate_json(data[8 : 8 + length])
+    except (ValueError, struct.error) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise CodecError(
-            f"Not a hand-over of this version: {error}.", action="Upgrade all session workers together."
+            f"Not a hand-over of this version: {problem}.", action="Upgrade all session workers together."
         ) from error
+    return Handover(header.client, header.user, header.at_ms, header.place, data[8 + length :])
+
+
+class _Header(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    client: str = Field(min_length=1)
+    user: str = Field(min_length=1)
+    at_ms: Moment
+    place: Int64

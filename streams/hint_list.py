@@ -15,6 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streams.errors import CodecError
+from streams.limits import Int64, Moment, first_problem
 from streams.version import Version
 
 LIST_ID_BYTES: Final = 10
@@ -37,7 +38,7 @@ class Hint(_Value):
     score: float = Field(description="the source's own; the list's order need not be the score's")
     source: Source = Field(description="who proposed it")
     why: str = Field("", description="for people: what led to it")
-    held_until: int = Field(0, description="epoch ms: the user just did this; not to be shown before")
+    held_until: Int64 = Field(0, description="epoch ms: the user just did this; not to be shown before")
     mapping: str = Field("", description="of a think hint: the mapping version that it comes from")
 
 
@@ -50,8 +51,8 @@ class HintList(_Value):
     )
     list_id: str = Field(min_length=1, description="digest of user and version; send it back in hint events")
     user: str = Field(min_length=1, description="user_id, else client_id")
-    as_of: int = Field(description="event time in ms of the newest behaviour that the list knows")
-    generated_at: int = Field(description="wall clock in ms, for expiry and metrics only")
+    as_of: Moment = Field(description="event time in ms of the newest behaviour that the list knows")
+    generated_at: Moment = Field(description="wall clock in ms, for expiry and metrics only")
     reason: str = Field(description="why the list was renewed")
     drift: float = Field(description="how far the interest had moved, 0 to 2")
     trigger: str = Field(description="text of the newest behaviour: the key of its Think entry")
@@ -62,7 +63,7 @@ class HintList(_Value):
     application: str = ""
     locale: str = ""
     hints: tuple[Hint, ...] = Field((), max_length=MAX_HINTS, description="best first")
-    held: dict[str, int] = Field(
+    held: dict[str, Int64] = Field(
         default_factory=dict,
         description="query in normal form → epoch ms: the user just did this; from no source before",
     )
@@ -86,10 +87,8 @@ class HintList(_Value):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "value"
             raise CodecError(
-                f"Not a hint list of contract version 1: {where}: {first['msg']}.", action="Skip the value."
+                f"Not a hint list of contract version 1: {first_problem(error)}.", action="Skip the value."
             ) from error
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streams.errors import CodecError
 from streams.hint_list import Source
+from streams.limits import Int64, first_problem
 
 
 class Outcome(StrEnum):
@@ -44,11 +45,11 @@ class HintOutcome(BaseModel):
     user: str
     list_id: str = Field(description="of the joined list, else what the event says")
     query: str
-    ordinal: int | None = None
+    ordinal: Int64 | None = None
     outcome: Outcome
-    at_ms: int
+    at_ms: Int64
     event_id: str = Field("", description="of the feedback event; repeats have the same")
-    as_of: int | None = None
+    as_of: Int64 | None = None
     reason: str = ""
     bundle: str = ""
     mapping: str | None = None
@@ -72,4 +73,6 @@ class HintOutcome(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise CodecError(f"Not a hint outcome: {error}.", action="Skip the record.") from error
+            raise CodecError(
+                f"Not a hint outcome: {first_problem(error)}.", action="Skip the record."
+            ) from error

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streams.errors import CodecError
+from streams.limits import Moment, first_problem
 from streams.think_merge import latest_triggers
 from streams.version import Version as Version
 
 MAGIC: Final = b"AHR2"
 INT8_SCALE: Final = 127.0
+ActionCode = Annotated[int, Field(ge=1, le=5)]
 Int8 = npt.NDArray[np.int8]
 Float = npt.NDArray[np.float32]
 # A text's digest, epoch seconds of its last behaviour, and its decayed count then; see agents.session.habit.
@@ -117,16 +120,50 @@ def decode_request(data: bytes) -> HintRequest:
         if data[:4] != MAGIC:
             raise ValueError("wrong first bytes")
         (length,) = struct.unpack_from("<I", data, 4)
-        header = orjson.loads(data[8 : 8 + length])
-        behaviours = tuple(Behaviour(int(a), int(at), str(text)) for a, at, text in header.pop("behaviours"))
-        dim, habit = int(header.pop("dim")), int(header.pop("habit"))
-        end = len(data) - habit * HABIT_ENTRY.itemsize
-        rows = np.frombuffer(data[:end], dtype=np.int8, offset=8 + length).reshape(len(behaviours) + 2, dim)
-        header["habit"] = np.frombuffer(data[end:], HABIT_ENTRY)
-        header["version"] = Version.parse(header["version"])
-        return HintRequest(behaviours=behaviours, vectors=rows[:-2], interests=rows[-2:], **header)
-    except (ValueError, TypeError, KeyError, AttributeError, struct.error, IndexError) as error:
-        raise CodecError(
-            f"Not a hint request of this version: {error}.",
-            action="Upgrade the hints workers before the session workers.",
-        ) from error
+        header = _Header.model_validate_json(data[8 : 8 + length])
+        end = len(data) - header.habit * HABIT_ENTRY.itemsize
+        shape = (len(header.behaviours) + 2, header.dim)
+        rows = np.frombuffer(data[:end], dtype=np.int8, offset=8 + length).reshape(shape)
+        habit = np.frombuffer(data[end:], HABIT_ENTRY)
+        return header.request(vectors=rows[:-2], interests=rows[-2:], habit=habit)
+    except ValidationError as error:
+        raise _refused(first_problem(error)) from error
+    except (ValueError, struct.error) as error:
+        raise _refused(str(error)) from error
+
+
+def _refused(problem: str) -> CodecError:
+    return CodecError(
+        f"Not a hint request of this version: {problem}.",
+        action="Upgrade the hints workers before the session workers.",
+    )
+
+
+class _Header(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    user: str = Field(min_length=1)
+    version: str
+    reason: str
+    drift: float
+    encoder: str
+    behaviours: tuple[tuple[ActionCode, Moment, str], ...]
+    dim: int = Field(ge=1, le=65_535)
+    habit: int = Field(ge=0, le=65_535)
+    application: str = ""
+    locale: str = ""
+    appended_ms: Moment = 0
+
+    def request(self, **arrays: Any) -> HintRequest:
+        return HintRequest(
+            user=self.user,
+            version=Version.parse(self.version),
+            reason=self.reason,
+            drift=self.drift,
+            encoder=self.encoder,
+            behaviours=tuple(Behaviour(*one) for one in self.behaviours),
+            application=self.application,
+            locale=self.locale,
+            appended_ms=self.appended_ms,
+            **arrays,
+        )

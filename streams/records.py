@@ -18,11 +18,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from streams.errors import EventDecodeError, EventRuleError
+from streams.limits import Int64, first_problem
 
 MAX_EVENT_BYTES = 256 * 1024
 MAX_ID_CHARS = 256
 # A producer's clock may run ahead of the broker's by this much before an event counts as from the future.
 FUTURE_TOLERANCE_MS = 10 * 60 * 1000
+IDS = ("user_id", "client_id", "event_id")
+NO_NUMBERS = frozenset({"NaN", "inf", "-inf"})  # how pydantic writes them as text
 EARLIEST_MS = 946_684_800_000  # 2000-01-01: an older "timestamp" is seconds, microseconds or garbage
 
 
@@ -58,7 +61,10 @@ def _epoch_ms(value: Any) -> int:
     text = value.strip()
     if text.isascii() and text.isdigit() and len(text) <= 16:
         return int(text)
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:  # its message repeats the value, and ours goes into logs and reports
+        raise ValueError("must be RFC 3339 with a zone, or epoch milliseconds") from None
     if moment.tzinfo is None:
         raise ValueError("has no time zone: add 'Z' or an offset")
     return round(moment.timestamp() * 1000)
@@ -87,7 +93,7 @@ class EventObject(_Part):
 class Position(_Part):
     """Where a hint or result stood; the first is 1."""
 
-    ordinal: int | None = None
+    ordinal: Int64 | None = None
 
 
 class EventAttributes(_Part):
@@ -164,6 +170,7 @@ def decode_event(
         event = BehaviorEvent.model_validate_json(value)
     except ValidationError as error:
         raise _decode_error(error) from error
+    _check_ids(event, value)
     _check_rules(event, now_ms)
     if event.event_id is None:
         event = event.model_copy(update={"event_id": _header_id(headers) or source.name})
@@ -172,7 +179,6 @@ def decode_event(
 
 def _decode_error(error: ValidationError) -> EventDecodeError:
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "event"
     reason = (
         "not_json"
         if first["type"] == "json_invalid"
@@ -181,8 +187,18 @@ def _decode_error(error: ValidationError) -> EventDecodeError:
         else "bad_event"
     )
     return EventDecodeError(
-        f"{where}: {first['msg']}.", reason=reason, action="Compare with `aigq events schema`."
+        f"{first_problem(error, 'event')}.", reason=reason, action="Compare with `aigq events schema`."
     )
+
+
+def _check_ids(event: BehaviorEvent, value: bytes) -> None:
+    """A missing id that a data frame wrote as NaN would make one person of everybody without an id."""
+    for name in IDS:
+        text = getattr(event, name)
+        if text in NO_NUMBERS and f'"{text}"'.encode() not in value:
+            raise EventDecodeError(
+                f"{name}: it is the number {text}.", reason=f"bad_{name}", action="Leave out a missing id."
+            )
 
 
 def _check_rules(event: BehaviorEvent, now_ms: int) -> None:

@@ -13,9 +13,11 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from streams.limits import Int64
+
 MAX_QUERIES: Final = 100
-# No colon: the version stands in the middle of a key.
-MAPPING_VERSION_PATTERN: Final = r"^[A-Za-z0-9._-]{1,64}$"
+# No colon: the version stands in the middle of a key. No dot first: it is the name of a folder, too.
+MAPPING_VERSION_PATTERN: Final = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
 _PARTS: Final = 2**32
 
 
@@ -31,7 +33,7 @@ class Suggestion(_Value):
 
     query: str = Field(min_length=1)
     score: float = 0.0
-    support: int | None = None
+    support: Int64 | None = None
     lift: float | None = None
     category: str = ""
 
@@ -49,7 +51,7 @@ class Canary(_Value):
     version: str = Field(pattern=MAPPING_VERSION_PATTERN)
     share: float = Field(ge=0, le=1)
     digest: str = ""
-    triggers: int = 0
+    triggers: Int64 = 0
 
 
 class ThinkPointer(_Value):
@@ -61,7 +63,7 @@ class ThinkPointer(_Value):
 
     version: str = Field(pattern=MAPPING_VERSION_PATTERN)
     digest: str = ""
-    triggers: int = 0
+    triggers: Int64 = 0
     previous: str | None = None
     canary: Canary | None = None
     held: tuple[str, ...] = ()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from streams.errors import CodecError
+
+_TEXT: Final = re.compile("([0-9]{15})-([0-9]{15})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,8 +25,7 @@ class Version:
     @classmethod
     def parse(cls, text: str) -> Version:
         """Inverse of `str`; raises CodecError."""
-        try:
-            as_of_ms, offset = text.split("-")
-            return cls(int(as_of_ms), int(offset))
-        except ValueError as error:
-            raise CodecError(f"Not a version: {text[:40]!r}.", action="Drop the value.") from error
+        found = _TEXT.fullmatch(text)
+        if found is None:
+            raise CodecError("Not a version of two times 15 digits.", action="Drop the value.")
+        return cls(int(found[1]), int(found[2]))

@@ -18,16 +18,19 @@ import numpy as np
 
 from agents.session.bounds import NO_BOUNDS, Bounds, pack_bounds, unpack_bounds
 from agents.session.habit import NO_HABIT
-from agents.session.interest import Interest
+from agents.session.interest import ACTION_CODES, Interest
 from agents.session.refresh import REASON_CODES, Reason
 from streams.errors import CodecError
 from streams.hint_request import HABIT_ENTRY, Behaviour, HabitEntries, Int8, Version
+from streams.limits import LAST_MS
 
 STATE_VERSION: Final = 2
 EVENT_ID_BYTES: Final = 6  # 2^-48: one false duplicate in about 10^13 events
 MARK_BYTES: Final = 8
 DAY_MS: Final = 86_400_000
 MINUTE_MS: Final = 60_000
+OLDEST_MS: Final = 2**40 - 1  # 35 years: a behaviour that is older has this age
+LARGEST_SUM: Final = 1e12  # no sum of weighted unit vectors comes near it
 
 _HEAD = struct.Struct("<BBH q qqBf qB IHIH 8s8s BBH")
 _OFFSET = struct.Struct("<Hq")
@@ -169,7 +172,7 @@ def _pack_text(text: str) -> bytes:
 
 
 def _pack_behaviour(behaviour: Behaviour, event_id: bytes, newest_ms: int) -> bytes:
-    age_ms = newest_ms - behaviour.at_ms
+    age_ms = min(newest_ms - behaviour.at_ms, OLDEST_MS)
     text = behaviour.text.encode("utf-8", "replace")
     head = _BEHAVIOUR.pack(behaviour.action, age_ms & 0xFFFFFFFF, age_ms >> 32, event_id, len(text))
     return head + text
@@ -212,6 +215,11 @@ def _decode(data: bytes) -> SessionState:
     place += habit.nbytes
     if place != len(data):
         raise ValueError(f"{len(data) - place} bytes too many")
+    # A state that can be read but not be written again would make a dead letter of every later event.
+    if not np.abs(sums).max(initial=0.0) < LARGEST_SUM or not 0 <= drift <= 2:
+        raise ValueError("a sum or the drift is no such number")
+    if not 0 <= min(at_ms, as_of_ms, due_ms) <= max(at_ms, as_of_ms, due_ms) <= LAST_MS:
+        raise ValueError("a time is no such time")
     return SessionState(
         encoder=encoder,
         interest=Interest(sums, at_ms),
@@ -241,6 +249,8 @@ def _unpack_window(
     for _ in range(count):
         action, age_low, age_high, event_id, length = _BEHAVIOUR.unpack_from(data, place)
         place += _BEHAVIOUR.size
+        if not 1 <= action <= len(ACTION_CODES):
+            raise ValueError(f"there is no action {action}")
         text = data[place : place + length].decode()
         place += length
         window.append(Behaviour(action, newest_ms - (age_high << 32 | age_low), text))

@@ -28,11 +28,11 @@ from agents.think.version_folder import (
     POPULAR_FILE,
     Manifest,
     fault,
-    first_of,
     read_whole,
     unreadable,
 )
 from streams.errors import MappingError
+from streams.limits import first_problem
 from streams.query_text import normalise_query
 from streams.think_entry import PopularList, Suggestion, ThinkEntry
 
@@ -79,7 +79,7 @@ def read_mapping(root: Path, manifest: Manifest) -> Mapping:
     try:
         popular = PopularList.validate_json(popular_bytes)
     except ValidationError as error:
-        raise fault(f"{manifest.version}/{POPULAR_FILE}: {first_of(error)}") from error
+        raise fault(f"{manifest.version}/{POPULAR_FILE}: {first_problem(error)}") from error
     _check_count(POPULAR_FILE, len(popular), manifest)
     return Mapping(manifest, path, popular)
 
@@ -106,7 +106,7 @@ def _problem(raw: bytes, triggers: array[int]) -> str:
     try:
         trigger = normalise_query(ThinkEntry.model_validate_json(raw).trigger)
     except ValidationError as error:
-        return first_of(error)
+        return first_problem(error)
     if not trigger:
         return "trigger '' is empty"
     digest = hashlib.blake2b(trigger.encode("utf-8", "surrogatepass"), digest_size=8)

@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streams.errors import MappingError
+from streams.limits import first_problem
 from streams.think_entry import MAPPING_VERSION_PATTERN
 
 MAPPING_FILE: Final = "mapping.jsonl"
@@ -123,12 +124,6 @@ def read_whole(path: Path) -> bytes:
         raise unreadable(path, error) from error
 
 
-def first_of(error: ValidationError) -> str:
-    """The first thing that is wrong, with its place."""
-    first: Any = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc']) or 'value'}: {first['msg']}"
-
-
 def fault(what: str, action: str = _ACTION) -> MappingError:
     """A version or a folder that is not as it must be."""
     return MappingError(f"Think mapping: {what}. Nothing was changed in Redis.", action=action)
@@ -150,7 +145,7 @@ def _parse(kind: type[_P], path: Path) -> _P:
     try:
         return kind.model_validate_json(read_whole(path))
     except ValidationError as error:
-        raise fault(f"{path.parent.name}/{path.name}: {first_of(error)}") from error
+        raise fault(f"{path.parent.name}/{path.name}: {first_problem(error)}") from error
 
 
 def _no_version(root: Path, version: str, *, by_current: bool) -> MappingError:

@@ -45,7 +45,7 @@ def test_what_is_no_version_is_refused(text: str) -> None:
 
 
 @given(
-    st.text(max_size=20),
+    st.text(min_size=1, max_size=20),
     versions,
     st.lists(
         st.builds(Behaviour, st.integers(1, 5), st.integers(0, 2**41), st.text(max_size=20)), max_size=5
