@@ -23,8 +23,8 @@ class TokenBucket:
         if not self.per_s:
             return wanted
         most = max(1.0, self.per_s)
-        since_s = now_s - self._at_s if self._at_s is not None else most
-        self._tokens = min(most, self._tokens + max(0.0, since_s) * self.per_s)
+        since_s = max(0.0, now_s - self._at_s) if self._at_s is not None else most / self.per_s
+        self._tokens = min(most, self._tokens + since_s * self.per_s)
         self._at_s = now_s
         granted = min(wanted, int(self._tokens))
         self._tokens -= granted

@@ -16,11 +16,11 @@ class Harness:
         self.acks, self.acknowledged = InOrderAcks(), list[int]()
         self.queue = RequestQueue(self.acks)
 
-    def put(self, user: str, as_of_ms: int, offset: int, partition: int = 0) -> None:
+    def put(self, user: str, as_of_ms: int, offset: int, partition: int = 0, since_s: float = 0.0) -> None:
         zeros = np.zeros((0, 4), np.int8)
         request = HintRequest(user, Version(as_of_ms, offset), "drift", 0.5, "e", (), zeros, zeros)
         ticket = self.acks.begin(("t", partition), offset, partial(self.acknowledged.append, offset))
-        self.queue.put(Job(request, ticket, None))
+        self.queue.put(Job(request, ticket, None, since_s))
 
 
 def test_the_newest_request_of_a_user_wins_and_the_older_is_acknowledged() -> None:
@@ -57,3 +57,15 @@ def test_requests_of_revoked_partitions_are_dropped() -> None:
     h.put("b", 100, 1, partition=1)
     h.queue.drop({("t", 0)})
     assert [job.request.user for job in h.queue.take(9)] == ["b"]
+
+
+def test_a_user_waits_since_the_first_of_its_requests() -> None:
+    h = Harness()
+    for since_s, as_of_ms in ((5.0, 100), (9.0, 200)):
+        h.put("u1", as_of_ms, as_of_ms, since_s=since_s)
+    h.put("u2", 100, 3, since_s=7.0)
+    assert h.queue.age_s(10.0) == 5.0
+    h.queue.take(1)
+    assert h.queue.age_s(10.0) == 3.0
+    h.queue.take(1)
+    assert h.queue.age_s(10.0) == 0.0
