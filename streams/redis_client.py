@@ -18,11 +18,12 @@ import redis.asyncio
 from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
-from redis.backoff import ExponentialBackoff
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.cluster import ClusterNode
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from streams.errors import SettingsError, StoreUnavailableError
 from streams.redaction import without_secrets
@@ -54,6 +55,25 @@ class _Cancellable(redis.asyncio.Connection):
             raise asyncio.CancelledError
 
 
+class _AsyncPrimaryPool(AsyncSentinelPool):
+    """Closes the connections to the Sentinels with its own, which redis-py leaves open."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            await asyncio.gather(*(one.aclose() for one in self.sentinel_manager.sentinels))
+
+
+class _PrimaryPool(SentinelConnectionPool):
+    """The same for threads."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        super().disconnect(inuse_connections)
+        if inuse_connections:
+            for one in self.sentinel_manager.sentinels:
+                one.close()
+
+
 def connect_redis(settings: Settings) -> redis.asyncio.Redis:
     """Asynchronous client; it connects at its first command. Raises SettingsError.
 
@@ -80,9 +100,13 @@ def connect_redis_sync(settings: Settings) -> redis.Redis:
         return cast("redis.Redis", _cluster(place, options, retry))
     if place.kind == "sentinel":
         sentinels: Any = cast("Any", Sentinel)(
-            place.hosts, sentinel_kwargs=_sentinel_options(settings, options), **options
+            place.hosts,
+            sentinel_kwargs=_sentinel_options(settings, options) | {"retry": Retry(NoBackoff(), 0)},
+            **options,
         )
-        client: redis.Redis = sentinels.master_for(place.service, db=place.db, retry=retry)
+        client: redis.Redis = sentinels.master_for(
+            place.service, db=place.db, retry=retry, connection_pool_class=_PrimaryPool
+        )
         return client
     try:
         return redis.Redis.from_url(settings.redis_url, retry=retry, **options)
@@ -112,9 +136,13 @@ def _async_primary(
 ) -> redis.asyncio.Redis:
     if place.kind == "sentinel":
         sentinels: Any = cast("Any", AsyncSentinel)(  # redis-py gives it no types
-            list(place.hosts), sentinel_kwargs=_sentinel_options(settings, options), **options
+            list(place.hosts),
+            sentinel_kwargs=_sentinel_options(settings, options) | {"retry": AsyncRetry(NoBackoff(), 0)},
+            **options,
         )
-        client: redis.asyncio.Redis = sentinels.master_for(place.service, db=place.db, retry=retry)
+        client: redis.asyncio.Redis = sentinels.master_for(
+            place.service, db=place.db, retry=retry, connection_pool_class=_AsyncPrimaryPool
+        )
         return client
     try:
         return redis.asyncio.Redis.from_url(settings.redis_url, retry=retry, **options)
@@ -185,7 +213,7 @@ def _tls_files(settings: Settings) -> dict[str, str]:
 
 
 def _sentinel_options(settings: Settings, options: dict[str, Any]) -> dict[str, Any]:
-    """Sentinels have users of their own, and the same TLS."""
+    """Sentinels have users of their own, and the same TLS. When one is away, the next is asked."""
     own = {
         "username": settings.redis_sentinel_username or None,
         "password": settings.redis_sentinel_password.get_secret_value() or None,
