@@ -90,4 +90,4 @@ def drift(now: Int8, listed: Int8) -> float:
     """1 − cos(visit interest now, at the last list), 0 to 2; 1 when either is empty."""
     a, b = to_unit(now[VISIT]), to_unit(listed[VISIT])
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return 1.0 - float(a @ b) / norm if norm > 0 else 1.0
+    return min(2.0, max(0.0, 1.0 - float(a @ b) / norm)) if norm > 0 else 1.0  # rounding can pass the ends
