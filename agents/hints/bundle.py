@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,8 @@ from streams.errors import BundleError
 
 LEXICON_HEAD: Final = "query\tcount"
 LEXICON_DIGEST: Final = "aigq.lexicon_sha256"  # in the graph's metadata
+TRIAL_TEXT: Final = "Crème brûlée 2.0"
+COUNT: Final = re.compile("[0-9]{1,15}")
 Lexicon = dict[str, int]  # query to count, most popular first; a query's place is its number
 
 
@@ -151,12 +154,19 @@ def parse_lexicon(raw: bytes) -> Lexicon:
         if head != LEXICON_HEAD:
             raise ValueError(f"its first line is not {LEXICON_HEAD!r}")
         pairs = [line.split("\t") for line in lines]
-        lexicon = {query: int(count) for query, count in pairs if query}
+        lexicon = {query: _count(count) for query, count in pairs if query}
         if len(lexicon) != len(lines):
             raise ValueError("a query is empty or stands twice")
     except ValueError as error:
         raise _misfit(f"{LEXICON}: {error}") from error
     return lexicon
+
+
+def _count(text: str) -> int:
+    """Plain digits, as `format_lexicon` writes them: `int` takes far more, and float64 far less."""
+    if COUNT.fullmatch(text) is None:
+        raise ValueError("a count is no number of 1 to 15 digits")
+    return int(text)
 
 
 def format_lexicon(lexicon: Iterable[tuple[str, int]]) -> bytes:
@@ -206,6 +216,7 @@ def _file(path: Path, name: str, limit_bytes: int) -> bytes:
 def _encoder(files: dict[str, bytes], manifest: Manifest) -> SubwordEncoder:
     try:
         encoder = SubwordEncoder(files[TOKENIZER], np.load(io.BytesIO(files[TABLE]), allow_pickle=False))
+        encoder.embed(TRIAL_TEXT)  # a tokenizer that lacks a part is found out only when it is used
     except Exception as error:  # tokenizers raises bare Exception
         raise _misfit(f"{TOKENIZER} and {TABLE} do not fit together: {error}") from error
     if encoder.dim != manifest.shapes.D or encoder.name != manifest.encoder:

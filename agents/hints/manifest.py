@@ -41,13 +41,14 @@ class Shapes(_Part):
 
 
 class Manifest(_Part):
-    """metrics: figures with what they were measured on. commands: what made the bundle."""
+    """metrics: figures with what they were measured on. commands: what made the bundle. k_anonymity: how many
+    shoppers each query of the lexicon was seen from, at least; None: nobody said."""
 
     format: Literal[3]
     name: str = Field(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")
     version: str = Field(min_length=1, max_length=64)
     created: str
-    min_code_version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    min_code_version: str = Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){2}$")
     encoder: str
     decoder: Literal["slots"]
     shapes: Shapes
@@ -55,6 +56,11 @@ class Manifest(_Part):
     training: dict[str, Any]
     metrics: dict[str, Any]
     commands: tuple[str, ...]
+    k_anonymity: int | None = Field(None, ge=1)
+
+    def to_json(self) -> str:
+        """The file; a field that nobody set is left out."""
+        return self.model_dump_json(indent=1, exclude_none=True) + "\n"
 
     @property
     def full_name(self) -> str:
