@@ -11,12 +11,14 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import orjson
 import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams.errors import SettingsError
 from streams.metrics import Metrics
+from streams.redaction import without_secrets
 from streams.settings import Settings
 
 log = structlog.get_logger("health")
@@ -30,7 +32,8 @@ OPEN_PATHS: Final = ("/live",)
 class HealthServer:
     """Answers what `problems` finds: a mapping of part → what is wrong with it; empty means ready.
 
-    facts: what else `/ready` says of a part, whether it is ready or not.
+    facts: what else `/ready` says of a part, whether it is ready or not. dead: which needed tasks have ended:
+    only then, or when the loop itself stands still, the process is not live.
     """
 
     def __init__(
@@ -39,9 +42,10 @@ class HealthServer:
         metrics: Metrics,
         problems: Callable[[], dict[str, str]],
         facts: Callable[[], dict[str, Any]] = dict,
+        dead: Callable[[], list[str]] = list,
     ) -> None:
         self._settings, self._metrics = settings, metrics
-        self._problems, self._facts = problems, facts
+        self._problems, self._facts, self._dead = problems, facts, dead
         self._runner: web.AppRunner | None = None
         self.port = settings.web_port
 
@@ -96,12 +100,14 @@ class HealthServer:
         return await handler(request)
 
     async def _live(self, _request: web.Request) -> web.Response:
-        return web.json_response({"live": True})
+        dead = self._dead()
+        return web.json_response({"live": not dead}, status=503 if dead else 200)
 
     async def _ready(self, _request: web.Request) -> web.Response:
         problems = self._problems()
         body = {"ready": not problems, "problems": problems, **self._facts()}
-        return web.json_response(body, status=503 if problems else 200)
+        text = without_secrets(orjson.dumps(body, default=str).decode())
+        return web.json_response(text=text, status=503 if problems else 200)
 
     async def _expose(self, _request: web.Request) -> web.Response:
         body = generate_latest(self._metrics.registry)

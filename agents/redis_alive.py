@@ -16,6 +16,7 @@ from streams.redis_keys import alive_key
 EVERY_S: Final = 3.0
 LIFE_S: Final = 30
 SILENT_AFTER_S: Final = 10.0
+NOT_YET: Final = "not written yet"
 
 
 @dataclass(slots=True)
@@ -25,7 +26,7 @@ class RedisAlive:
     redis: Redis
     worker: str
     writes: bool
-    _problem: str = "not written yet"
+    _problem: str = NOT_YET
     _answered_s: float = 0.0
 
     async def run(self) -> None:

@@ -34,7 +34,7 @@ class Worker:
     def __init__(self, settings: Settings, roles: Iterable[Role] = ALL_ROLES) -> None:
         self.settings, self.roles = settings, tuple(roles)
         self.metrics = Metrics()
-        self.health = HealthServer(settings, self.metrics, self.problems, self.facts)
+        self.health = HealthServer(settings, self.metrics, self.problems, self.facts, self.dead)
         self.deadline = Deadline(settings.stop_within_s)
         self.overload = Overload()
         self._parts: Parts | None = None
@@ -77,6 +77,13 @@ class Worker:
             found["mapping"] = parts.think.facts()
         return found
 
+    def dead(self) -> list[str]:
+        """Needed tasks that have ended; the worker ends itself for them, unless that hangs."""
+        if self._parts is None:
+            return []
+        tasks = [task.get_name() for task in self._tasks if task.done()]
+        return [*tasks, *(app.conf.id for app in self._parts.apps if app.crashed)]
+
     def stop(self) -> None:
         """Ask the worker to stop; `run` returns when it has, or the process ends at the deadline."""
         self.deadline.begin()
@@ -110,8 +117,8 @@ class Worker:
         self.stop()
 
     async def _start(self, parts: Parts) -> None:
-        runs = [one.run() for one in (parts.think, parts.bundles, parts.alive) if one is not None]
-        self._tasks = [asyncio.create_task(run) for run in runs]
+        needed = {"think": parts.think, "bundle": parts.bundles, "redis": parts.alive}
+        self._tasks = [asyncio.create_task(one.run(), name=name) for name, one in needed.items() if one]
         self._turned_s = time.monotonic()
         for app in parts.apps:
             app.finalize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import redis
 import redis.asyncio
 
 from agents.hints.think_source import ThinkSource
+from agents.redis_alive import NOT_YET, RedisAlive
 from agents.think.lifecycle import promote_version, roll_back_version, start_canary, stop_canary
 from agents.think.mapping import LoadOptions, LoadOutcome, load_mapping
 from agents.think.old_versions import find_leftovers, remove_leftovers
@@ -63,6 +65,20 @@ def test_a_writer_publishes_with_a_writers_rights(url_of: dict[str, str]) -> Non
             return await writer.publish([list_of("u1", "milk"), list_of("u1", "milk", as_of=5)])
 
     assert asyncio.run(publish()) == [PublishOutcome.PUBLISHED, PublishOutcome.OUTDATED]
+
+
+@pytest.mark.parametrize("role", ["writer", "loader", "reader"])
+def test_a_worker_sees_with_its_rights_that_redis_answers(url_of: dict[str, str], role: str) -> None:
+    async def problem() -> str:
+        async with redis.asyncio.Redis.from_url(url_of[role]) as client:
+            alive = RedisAlive(client, "w1", writes=role != "reader")
+            task = asyncio.create_task(alive.run())
+            while alive.problem(time.monotonic()) == NOT_YET:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            return alive.problem(time.monotonic())
+
+    assert asyncio.run(problem()) == ""
 
 
 def test_a_writer_erases_with_a_writers_rights(url_of: dict[str, str]) -> None:
