@@ -7,7 +7,9 @@ outcomes. One is acknowledged when its receipt stands in Kafka; until then it is
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -19,6 +21,7 @@ from agents.erasure.receipt import Receipt, sign
 from agents.hints.queue import Erasure
 from streams.acks import InOrderAcks
 from streams.app import RAW, NearlineApp
+from streams.backoff import BackOff, Breaker
 from streams.dead_letters import set_aside
 from streams.erase_request import decode_erase
 from streams.metrics import Metrics
@@ -28,26 +31,30 @@ from streams.topics import Topics
 
 log = structlog.get_logger("erasure")
 GATHER_S: Final = 0.5
-RETRY_FIRST_S: Final = 0.5
-RETRY_LONGEST_S: Final = 30.0
+BACK_OFF: Final = BackOff(first_s=0.5, longest_s=30.0)
 AT_ONCE: Final = 1000
 KEY_NAME: Final = "receipt-signing-key"
 
 
 @dataclass(slots=True)
 class ErasureAgent:
-    """The binding; the work itself is `erase_people`. problem: why deletions wait; empty: they do not."""
+    """The binding; the work itself is `erase_people`."""
 
     app: NearlineApp
     settings: Settings
     metrics: Metrics
     key: SigningKey
-    problem: str = ""
+    breaker: Breaker = field(default_factory=partial(Breaker, BACK_OFF))
     acks: InOrderAcks = field(default_factory=InOrderAcks)
     receipts: Any = None
     dead_letters: Any = None
     _waiting: list[Erasure] = field(default_factory=list)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def problem(self) -> str:
+        """Why deletions wait; empty: they do not."""
+        return self.breaker.problem
 
     def attach(self) -> None:
         """Declare topics, agent and the erasing task on the app."""
@@ -89,17 +96,16 @@ class ErasureAgent:
 
     async def _until_done(self, batch: list[Erasure]) -> list[Receipt]:
         """No deletion is given up: whatever is wrong, it is said and tried again."""
-        wait_s = RETRY_FIRST_S
         while True:
             try:
                 done = await asyncio.to_thread(erase_people, self.settings, [one.request for one in batch])
             except Exception as error:
-                self.problem = f"{len(batch)} deletions wait: {error}"
-                log.error("not_erased", people=len(batch), error=str(error), retry_in_s=wait_s)
+                wait_s = self.breaker.failed(f"{len(batch)} deletions wait: {error}", time.monotonic())
+                log.error("not_erased", people=len(batch), error=str(error), retry_in_s=round(wait_s, 1))
                 await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, RETRY_LONGEST_S)
+                self.breaker.begin_trial()
             else:
-                self.problem = ""
+                self.breaker.worked()
                 return done
 
     async def _revoked(self, _app: Any, *args: Any, **_: Any) -> None:
