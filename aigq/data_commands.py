@@ -41,6 +41,11 @@ def build(
     test_from: Annotated[
         datetime | None, typer.Option(formats=[_DAY], help="First day (UTC) of the test.")
     ] = None,
+    k_anonymity: Annotated[
+        int | None,
+        typer.Option(min=1, help="Shoppers that a text needs to be taught. Default: 5; built-in data: 1."),
+    ] = None,
+    deny: Annotated[Path | None, typer.Option(help="Deny rules: what is not taught.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Make every file anew.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
@@ -60,6 +65,8 @@ def build(
             seed=seed,
             validate_from_ms=_epoch_ms(validate_from),
             test_from_ms=_epoch_ms(test_from),
+            k_anonymity=k_anonymity,
+            deny=deny,
         )
         about = build_dataset(out_dir, config, fresh=fresh).about
     _print(out_dir, about, json=json)
@@ -96,9 +103,13 @@ def _rows(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for part, counts in about["counts"].items():
         numbers = {name: value for name, value in counts.items() if isinstance(value, int)}
         yield part, ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in numbers.items())
-    left_out = about["counts"]["purchases"].get("log", {}).get("unused", {})
-    if left_out:
-        yield "left out of the log", ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
+    yield "k-anonymity", str(about.get("k_anonymity", 1))
+    for title, counts in (
+        ("left out of the log", about["counts"]["purchases"].get("log", {}).get("unused", {})),
+        ("left out of the lexicon", about["counts"]["lexicon"].get("left_out", {})),
+    ):
+        if counts:
+            yield title, ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
 
 
 def _epoch_ms(day: datetime | None) -> int | None:

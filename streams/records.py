@@ -21,6 +21,8 @@ from streams.errors import EventDecodeError, EventRuleError
 from streams.limits import Int64, first_problem
 
 MAX_EVENT_BYTES = 256 * 1024
+# Of a line of a log, twice what an event may have: a longer one is cut, and stays too large to be an event.
+MAX_LINE_BYTES = 2 * MAX_EVENT_BYTES
 MAX_ID_CHARS = 256
 # A producer's clock may run ahead of the broker's by this much before an event counts as from the future.
 FUTURE_TOLERANCE_MS = 10 * 60 * 1000
@@ -103,6 +105,7 @@ class EventAttributes(_Part):
     objects: tuple[EventObject, ...] = Field((), max_length=100)
     position: Position | None = None
     list_id: str | None = Field(None, max_length=MAX_ID_CHARS)
+    result_count: Int64 | None = Field(None, ge=0, description="of a search: how many results it had; ours")
 
 
 class BehaviorEvent(_Part):

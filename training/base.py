@@ -21,6 +21,7 @@ from streams.errors import TrainingError
 from streams.hint_request import to_unit
 from training.checkpoint import CHECKPOINT_NAME, Checkpoint, save_checkpoint
 from training.datasets.dataset import Dataset
+from training.datasets.teachable import k_of
 from training.generator import Generator, tensors
 from training.loop import LossOf, Plan, batch_rows, run_steps
 from training.neighbours import neighbours_of
@@ -80,7 +81,8 @@ def run_base(
     identity = {"config": asdict(replace(config, threads=0)), "data": data.about["files"]}
     loss_of = base_loss(network, samples, config, world)
     points = run_steps(out, network, loss_of, plan, "base", identity=identity, world=world)
-    run = {"method": "base", "config": asdict(config), "samples": len(samples), **points[-1]}
+    k = {"k_anonymity": k_of(data.about)}
+    run = {"method": "base", "config": asdict(config), **k, "samples": len(samples), **points[-1]}
     if world.writes:
         save_checkpoint(replace(blank, weights=network.state_dict(), run=run), out / CHECKPOINT_NAME)
     return out / CHECKPOINT_NAME

@@ -9,7 +9,7 @@ import io
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -84,6 +84,7 @@ def export_bundle(
         training=trained.run,
         metrics={},
         commands=(_command(run, out, ranker),),
+        k_anonymity=_k_anonymity(trained.run),
     )
     write_bundle(out, manifest, files)
     return out
@@ -95,6 +96,13 @@ def _command(run: Path, out: Path, ranker: Path | None) -> str:
     return f"aigq export runs/{run.name}{option} --out exported_models/{out.name}"
 
 
+def _k_anonymity(run: Mapping[str, Any]) -> int | None:
+    """What the base was told, at the beginning of the chain of runs."""
+    start = run.get("start")
+    found = run.get("k_anonymity")
+    return _k_anonymity(start) if found is None and isinstance(start, Mapping) else found
+
+
 def write_bundle(out: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
     """Write a bundle's folder beside its place, then put it there."""
     unfinished, old = out.with_name(out.name + ".part"), out.with_name(out.name + ".old")
@@ -103,7 +111,7 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, bytes]) -> None
     unfinished.mkdir(parents=True)
     for name, data in files.items():
         (unfinished / name).write_bytes(data)
-    (unfinished / MANIFEST_NAME).write_text(_text(manifest), encoding="utf-8")
+    (unfinished / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     if out.exists():
         out.rename(old)
     unfinished.rename(out)
@@ -196,10 +204,6 @@ def _quiet(export: Callable[[], Any]) -> Any:
             return export()
     finally:
         log.setLevel(level)
-
-
-def _text(manifest: Manifest) -> str:
-    return manifest.model_dump_json(indent=1) + "\n"
 
 
 def _npy(table: np.ndarray[Any, Any]) -> bytes:

@@ -28,6 +28,7 @@ from training.sessions import NEXT, REST, SampleMaker
 SAMPLES = ("samples-train.npz", "samples-validate.npz", "samples-test.npz")
 ALL_FILES = {
     *("dataset.json", "purchases.parquet", "behaviours.parquet", "impressions.parquet"),
+    *("counted-searches.parquet", "no-results.jsonl"),
     *("lexicon.tsv", "tokenizer.json", "embeddings.npy"),
     *SAMPLES,
 }
@@ -53,7 +54,7 @@ def test_the_future_changes_no_file_of_the_past(built: Dataset, tmp_path: Path) 
     other = write_jsonl(tmp_path / "other.jsonl", shop(changed_from_day=test_day))
     spans = {"validate_from_ms": built.split.validate.start_ms, "test_from_ms": built.split.test.start_ms}
     changed = build_dataset(tmp_path / "set", DatasetConfig(log=other, **spans))
-    for name in ALL_FILES - {"dataset.json"}:
+    for name in ALL_FILES - {"dataset.json", "counted-searches.parquet", "no-results.jsonl"}:
         past = name.startswith(("samples-train", "samples-validate", "lexicon", "tokenizer", "embeddings"))
         unchanged = (built.folder / name).read_bytes() == (changed.folder / name).read_bytes()
         assert unchanged == past, name
@@ -193,11 +194,15 @@ def test_the_commands_build_and_show(log: Path, tmp_path: Path) -> None:
         "4",
         "--test-from",
         "2018-03-01",
+        "--k-anonymity",
+        "2",
     ]
     made = CliRunner().invoke(app, ["data", "build", *options, "--json"])
     assert made.exit_code == 0, made.output
     about = orjson.loads(made.stdout)
     assert about["counts"]["purchases"]["households"] == 4
+    assert about["k_anonymity"] == 2
+    assert set(about["counts"]["lexicon"]["left_out"]) == {"personal", "denied", "no_results", "few_users"}
     assert about["spans"]["test"][0] == 1_519_862_400_000
     shown = CliRunner().invoke(app, ["data", "show", str(tmp_path / "set")], env={"COLUMNS": "200"})
     assert shown.exit_code == 0

@@ -23,14 +23,18 @@ from agents.hints.bundle import format_lexicon, parse_lexicon
 from agents.hints.encoder import SubwordEncoder
 from agents.hints.manifest import CODE_VERSION, LEXICON, TABLE, TOKENIZER
 from agents.session.interest import ACTION_CODES
-from streams.errors import DatasetError
+from streams.deny_file import read_deny_file
+from streams.deny_rules import NO_RULES
 from streams.records import Action
 from training.datasets.complete_journey import Span, load_phrases, load_purchases
 from training.datasets.dataset import (
     ABOUT,
     BEHAVIOURS,
+    COUNTED_SEARCHES,
     FORMAT,
     IMPRESSIONS,
+    NO_RESULTS_RULES,
+    OF_A_LOG,
     PURCHASES,
     Dataset,
     about_of,
@@ -44,6 +48,7 @@ from training.datasets.interface import IMPRESSIONS as IMPRESSION_COLUMNS
 from training.datasets.interface import impressions
 from training.datasets.sample_files import load_samples, make_samples, save_samples
 from training.datasets.shop_log import ShopLog, read_shop_log
+from training.datasets.teachable import Teachable, check_enough, found_nothing, no_results_rules
 from training.datasets.whole_files import replaced, sha256_of
 from training.progress import progress
 from training.sessions import NEXT, REST, SampleMaker
@@ -70,6 +75,7 @@ class _Build:
             "households": config.households,
             "simulated": [] if config.log else list(SIMULATED),
             "interface": config.interface(),
+            "k_anonymity": config.k,
             "spans": {},
             "files": previous.get("files", {}),
             "counts": previous.get("counts", {}),
@@ -78,14 +84,14 @@ class _Build:
     def run(self) -> Dataset:
         """Part after part."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        bought = [PURCHASES, BEHAVIOURS] if self.config.log else [PURCHASES]
+        bought = [PURCHASES, *OF_A_LOG] if self.config.log else [PURCHASES]
         self._part(bought, [self.about["source"], self.config.households], self._purchases)
         purchases = pl.read_parquet(self.folder / PURCHASES)
         split = split_of(purchases, self.config)
         spans = self.about["spans"] = {part: list(span) for part, span in zip(PARTS, split, strict=True)}
         inputs: list[Any] = [self._hash(PURCHASES), spans]
         learnt = _until(purchases, split.train)
-        self._part([LEXICON, TOKENIZER, TABLE], inputs, partial(self._words, learnt))
+        self._part([LEXICON, TOKENIZER, TABLE], inputs + self.config.taught(), partial(self._words, learnt))
         inputs += [*(self._hash(name) for name in (LEXICON, TOKENIZER, TABLE)), self.config.seed]
         inputs += [self._hash(name) for name in bought[1:]]
         for part, span in zip(PARTS, split, strict=True):
@@ -136,20 +142,39 @@ class _Build:
         if self._log is not None:
             behaviours = self._log.behaviours.filter(_who_buys(purchases))
             self._write(BEHAVIOURS, behaviours)
+            self._write(COUNTED_SEARCHES, self._log.counted)
+            rules = no_results_rules(self._log.counted)
+            self._write_bytes(NO_RESULTS_RULES, b"".join(rule.to_json() + b"\n" for rule in rules))
+            counts["no_results"] = len(rules)
             counts["searches"] = behaviours.filter(pl.col("action") == ACTION_CODES[Action.SEARCH]).height
             counts["log"] = self._log.use.as_dict()
         return counts
 
     def _words(self, purchases: pl.DataFrame) -> dict[str, Any]:
-        _check_enough(purchases)
+        untaught = self._teachable().left_out(purchases, self._searched())
+        purchases = untaught.taught(purchases)
+        check_enough(purchases)
         words = text_model_of(purchases, self._texts(purchases))
         table = io.BytesIO()
         np.save(table, words.table, allow_pickle=False)
         raw = {LEXICON: format_lexicon(words.lexicon), TOKENIZER: words.tokenizer, TABLE: table.getvalue()}
         for name, content in raw.items():
-            with replaced(self.folder / name) as unfinished:
-                unfinished.write_bytes(content)
-        return {"queries": len(words.lexicon), "tokens": len(words.table)}
+            self._write_bytes(name, content)
+        return {"queries": len(words.lexicon), "tokens": len(words.table), "left_out": untaught.counts()}
+
+    def _teachable(self) -> Teachable:
+        deny, nothing = self.config.deny, frozenset[str]()
+        if self.config.log is not None:
+            counted = pl.read_parquet(self.folder / COUNTED_SEARCHES)
+            nothing = frozenset(found_nothing(counted, self.about["spans"]["train"][1]))
+        return Teachable(self.config.k, NO_RULES if deny is None else read_deny_file(deny), nothing)
+
+    def _searched(self) -> pl.DataFrame | None:
+        """A log's own behaviours of the same time."""
+        if self.config.log is None:
+            return None
+        behaviours = pl.read_parquet(self.folder / BEHAVIOURS)
+        return behaviours.filter(pl.col("at_ms") < self.about["spans"]["train"][1])
 
     def _texts(self, purchases: pl.DataFrame) -> list[str]:
         """All phrases and categories whose words are to be known; a shop's own log names them itself."""
@@ -199,18 +224,13 @@ class _Build:
         with replaced(self.folder / name) as unfinished:
             frame.write_parquet(unfinished)
 
+    def _write_bytes(self, name: str, content: bytes) -> None:
+        with replaced(self.folder / name) as unfinished:
+            unfinished.write_bytes(content)
+
     def _numbers(self) -> dict[str, int]:
         queries = parse_lexicon((self.folder / LEXICON).read_bytes())
         return {query: number for number, query in enumerate(queries)}
-
-
-def _check_enough(purchases: pl.DataFrame) -> None:
-    together = purchases.group_by("basket_id").agg(pl.col("phrase").n_unique())
-    if not (together["phrase"] > 1).any():
-        raise DatasetError(
-            "No basket of the training span holds two different phrases: there is nothing to learn from.",
-            action="Take more data, and check that purchases of one order share a session_id.",
-        )
 
 
 def _until(purchases: pl.DataFrame, span: Span) -> pl.DataFrame:

@@ -4,6 +4,8 @@
     purchases.parquet                what was bought (columns: training.datasets.complete_journey)
     behaviours.parquet               of a log alone: purchases and searches at their own times
                                      (training.datasets.shop_frames)
+    counted-searches.parquet         of a log alone: searches that say how much was found
+    no-results.jsonl                 of a log alone: deny rules for queries that last found nothing
     lexicon.tsv tokenizer.json embeddings.npy     as in a bundle, made of the training span alone
     impressions.parquet              hints shown and clicked (columns: training.datasets.interface)
     samples-{train,validate,test}.npz    contexts and truths (training.sessions)
@@ -37,6 +39,8 @@ FORMAT: Final = 2
 ABOUT: Final = "dataset.json"
 PURCHASES, IMPRESSIONS = "purchases.parquet", "impressions.parquet"
 BEHAVIOURS: Final = "behaviours.parquet"
+COUNTED_SEARCHES, NO_RESULTS_RULES = "counted-searches.parquet", "no-results.jsonl"
+OF_A_LOG: Final = (BEHAVIOURS, COUNTED_SEARCHES, NO_RESULTS_RULES)
 
 
 @dataclass(frozen=True, slots=True)

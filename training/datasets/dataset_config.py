@@ -16,6 +16,7 @@ import polars as pl
 from streams.errors import DatasetError
 from training.datasets.complete_journey import PHRASES_PATH, REPORT, TRAIN, VALIDATE, Span
 from training.datasets.interface import ClickModel, LoggingPolicy
+from training.datasets.teachable import LOG_K
 from training.datasets.whole_files import sha256_of
 
 PARTS: Final = ("train", "validate", "test")
@@ -34,7 +35,8 @@ class Split(NamedTuple):
 class DatasetConfig:
     """log: an event log; None: The Complete Journey. households: the first so many, 0 = all.
     validate_from_ms, test_from_ms: begin of these spans, epoch ms; None: the source's own split.
-    policy, clicks: of the simulated hints, which a log does without."""
+    policy, clicks: of the simulated hints, which a log does without. k_anonymity: households that a text must
+    have to be taught; None: LOG_K of a log, 1 of the built-in data. deny: a file of deny rules."""
 
     log: Path | None = None
     households: int = 0
@@ -43,6 +45,20 @@ class DatasetConfig:
     test_from_ms: int | None = None
     policy: LoggingPolicy = field(default_factory=LoggingPolicy)
     clicks: ClickModel = field(default_factory=ClickModel)
+    k_anonymity: int | None = None
+    deny: Path | None = None
+
+    @property
+    def k(self) -> int:
+        """Households that a text must have."""
+        if self.k_anonymity is not None:
+            return self.k_anonymity
+        return 1 if self.log is None else LOG_K
+
+    def taught(self) -> list[Any]:
+        """What decides which texts are taught, as far as it is not the default."""
+        rules = sha256_of(self.deny) if self.deny is not None else ""
+        return [self.k, rules] if self.k > 1 or rules else []
 
     def source(self) -> dict[str, str]:
         """Where the data comes from, and a digest of it. Raises DatasetError when there is no such log."""

@@ -10,9 +10,9 @@ The columns are those of The Complete Journey, so that the same code trains on b
 
 Records are taken in replay order (streams.replay_order). What cannot be used is counted by reason and never
 an error: what is no event of the contract, duplicates by event_id, purchases, searches and hints without a
-text, clicks without an impression. Views and the like are counted, not used. Consent counts as in live
-sessions: after a withdrawal a person's events are left out; so is all that stands before a `user_delete` of
-the person.
+text or with personal data, searches that found nothing, clicks without an impression. Views and the like are
+counted, not used. Consent counts as in live sessions: after a withdrawal a person's events are left out; so
+is all that stands before a `user_delete` of the person.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from agents.feedback.join import join_feedback
 from agents.session.window import clip_text
 from streams.errors import DatasetError
 from streams.hint_outcome import Outcome
+from streams.personal_data import is_personal
 from streams.query_text import normalise_query
 from streams.record_log import local_log
 from streams.records import Action, BehaviorEvent
@@ -45,6 +46,7 @@ from training.datasets.shop_frames import (
 )
 from training.progress import progress
 
+COUNTED: Final = {"text": pl.String, "at_ms": pl.Int64, "results": pl.Int64}
 USER_DELETE: Final = "user_delete"
 USED: Final = (Action.PURCHASE, Action.SEARCH, Action.HINT_IMPRESSION, Action.HINT_CLICK)
 REPORT_EVERY: Final = 5_000  # records
@@ -72,13 +74,15 @@ class ShopLog:
     """purchases: columns as of training.datasets.complete_journey.load_purchases, one row per basket and
     type. impressions: household_id, basket_id (null: no basket follows), time_ms, task (NEXT), position
     (from 0, null: unknown), query, clicked, propensity (null). behaviours: purchases and searches at their
-    own times, see training.datasets.shop_frames.behaviours_of. people: the person of each household_id."""
+    own times, see training.datasets.shop_frames.behaviours_of. people: the person of each household_id.
+    counted: searches whose events said how much was found: text, at_ms, results."""
 
     purchases: pl.DataFrame
     impressions: pl.DataFrame
     behaviours: pl.DataFrame
     people: list[str]
     use: LogUse
+    counted: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=COUNTED))
 
 
 def read_shop_log(path: Path, *, now_ms: int | None = None) -> ShopLog:
@@ -110,6 +114,7 @@ class _Reader:
     searches: list[LoggedSearch] = field(default_factory=list)
     ids: set[bytes] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
+    counted: list[tuple[str, int, int]] = field(default_factory=list)
     deleted: dict[str, int] = field(default_factory=dict)  # person to the order of the last user_delete
 
     def add(self, record: ReplayRecord) -> None:
@@ -146,6 +151,9 @@ class _Reader:
         if item is None or not phrase:
             self.use.unused["purchase_without_text"] += 1
             return
+        if is_personal(phrase):
+            self.use.unused["personal"] += 1
+            return
         self.bought.append(
             LoggedPurchase(
                 self.use.records,
@@ -160,16 +168,20 @@ class _Reader:
         )
 
     def _add_search(self, event: BehaviorEvent) -> None:
-        if query := _phrase(event.text):
-            self.searches.append(LoggedSearch(self.use.records, event.person, event.timestamp, query))
+        query, count = _phrase(event.text), event.event_attributes.result_count
+        unfit = "search_without_text" if not query else "personal" if is_personal(query) else ""
+        if not unfit and count is not None:
+            self.counted.append((query, event.timestamp, count))
+        if unfit or count == 0:
+            self.use.unused[unfit or "search_without_results"] += 1
         else:
-            self.use.unused["search_without_text"] += 1
+            self.searches.append(LoggedSearch(self.use.records, event.person, event.timestamp, query))
 
     def _add_hints(self, event: BehaviorEvent) -> None:
         for outcome in join_feedback(event, ()):
             query, ordinal = _phrase(outcome.query), outcome.ordinal or 0
-            if not query:
-                self.use.unused["hint_without_text"] += 1
+            if not query or is_personal(query):
+                self.use.unused["personal" if query else "hint_without_text"] += 1
                 continue
             clicked, position = outcome.outcome is Outcome.CLICKED, ordinal - 1 if ordinal > 0 else None
             self.hints.append(
@@ -193,7 +205,8 @@ class _Reader:
         lines = lines_of(bought, number)
         purchases = purchases_of(lines)
         shown = impressions_of(self._shown(hints), number, purchases)
-        return ShopLog(purchases, shown, behaviours_of(lines, searches, number), people, self.use)
+        counted = pl.DataFrame(self.counted, COUNTED, orient="row")
+        return ShopLog(purchases, shown, behaviours_of(lines, searches, number), people, self.use, counted)
 
     def _stays(self, person: str, order: int) -> bool:
         stays = order > self.deleted.get(person, 0)

@@ -31,5 +31,5 @@ def record(bundle: Path, results: Mapping[str, Any], details: Mapping[str, Any])
         metrics[task] = {arm: {n: arms[arm][n] for n in FIGURES if n in arms[arm]} for arm in chosen}
     manifest = load_manifest(bundle).model_copy(update={"metrics": metrics})
     with replaced(bundle / MANIFEST_NAME) as unfinished:
-        unfinished.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        unfinished.write_text(manifest.to_json(), encoding="utf-8")
     return manifest

@@ -8,7 +8,7 @@ or not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ import polars as pl
 from agents.session.step import TextEncoder
 from streams.query_text import normalise_query
 from training.datasets.dataset import Dataset
+from training.datasets.teachable import k_of
 from training.think.mining.occasions import occasions_of
 from training.think.mining.pair_counts import PairCounts, count_pairs
 from training.think.mining.pair_log import PairLog
@@ -141,7 +142,11 @@ def associations(
 
 
 def counts_before(data: Dataset, until_ms: int, rule: MiningRule = MINING_RULE) -> Association:
-    """Of a data set's purchases and searches, with its own encoder. Raises DatasetError as `associations`."""
+    """Of a data set's purchases and searches, with its own encoder. Raises DatasetError as `associations`.
+
+    A pair is of as many households as the data set's k-anonymity asks for, so its trigger and its query are.
+    """
+    rule = replace(rule, pair_households_min=max(rule.pair_households_min, k_of(data.about)))
     return associations(
         data.purchases, until_ms, behaviours=data.behaviours, encoder=data.encoder(), rule=rule
     )

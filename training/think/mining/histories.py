@@ -24,6 +24,7 @@ from streams.records import Action
 from training.datasets.complete_journey import Span
 from training.datasets.dataset import Dataset
 from training.datasets.dataset_config import PARTS
+from training.datasets.teachable import few_users, k_of
 from training.think.mining.occasions import DAY_MS, NO_BASKET
 from training.think.points import TEXT_MAX, History, HistoryLine
 
@@ -70,10 +71,17 @@ def cases(data: Dataset, part: str, count: int, seed: int, *, days: int = 7) -> 
     for household_id, time_ms in chosen:
         wanted.setdefault(household_id, []).append(time_ms)
     found: dict[tuple[int, int], Case] = {}
-    for household_id, lines in _household_lines(data, span.end_ms, wanted):
+    for household_id, lines in _household_lines(data, span.end_ms, wanted, rare_texts(data)):
         for time_ms in wanted[household_id]:
             found[household_id, time_ms] = _case(household_id, time_ms, lines, days)
     return [found[moment] for moment in chosen]
+
+
+def rare_texts(data: Dataset) -> frozenset[str]:
+    """Texts of too few people, in the training span, to be told to a reasoner."""
+    learnt = pl.col("time_ms") < data.split.train.end_ms
+    behaviours = None if data.behaviours is None else data.behaviours.filter(learnt)
+    return few_users(data.purchases.filter(learnt), behaviours, k_of(data.about))
 
 
 def _moments(purchases: pl.DataFrame, span: Span, days: int) -> list[tuple[int, int]]:
@@ -88,9 +96,9 @@ def _moments(purchases: pl.DataFrame, span: Span, days: int) -> list[tuple[int, 
 
 
 def _household_lines(
-    data: Dataset, end_ms: int, wanted: dict[int, list[int]]
+    data: Dataset, end_ms: int, wanted: dict[int, list[int]], rare: frozenset[str]
 ) -> Iterator[tuple[int, list[_Line]]]:
-    """Each wanted household's lines before `end_ms`, oldest first."""
+    """Each wanted household's lines before `end_ms`, oldest first; without rare texts."""
     chosen = pl.col("household_id").is_in(list(wanted)) & (pl.col("time_ms") < end_ms)
     columns = ("household_id", "time_ms", "basket_id", "action", "text", "category")
     bought = data.purchases.filter(chosen, pl.col("phrase") != "").select(
@@ -102,6 +110,7 @@ def _household_lines(
         category="category_phrase",
     )
     lines = pl.concat([bought, _searches(data.behaviours, chosen, end_ms)])
+    lines = lines.filter(~pl.col("text").is_in(list(rare)))
     rows = lines.unique(["household_id", "time_ms", "basket_id", "action", "text"], keep="any")
     ordered = rows.select(columns).sort(columns[:5])
     for household_id, own in groupby(ordered.iter_rows(), key=lambda row: int(row[0])):

@@ -18,7 +18,7 @@ from training.datasets.dataset import Dataset
 from training.progress import Report
 from training.think.mining.association import Association, training_counts
 from training.think.mining.facts import FactBook, rationale_of
-from training.think.mining.histories import cases
+from training.think.mining.histories import cases, rare_texts
 from training.think.mining.reference import reference_points
 from training.think.mining.scores import MINING_RULE, MiningRule
 from training.think.points import Proposal, Reasoned, write_lines
@@ -46,7 +46,8 @@ class MiningPlan:
 
 @dataclass(frozen=True, slots=True)
 class Mined:
-    """What was written. clicks: proposals with an expected click rate; points: of the reference, in all."""
+    """What was written. clicks: proposals with an expected click rate; points: of the reference, in all.
+    left_out: texts of fewer people than the data set's k-anonymity asks for."""
 
     baskets: int
     triggers: int
@@ -54,6 +55,7 @@ class Mined:
     clicks: int
     histories: int
     points: int
+    left_out: int = 0
 
 
 def mine(
@@ -78,8 +80,15 @@ def mine(
     write_lines(work / REFERENCE, reference)
     points = sum(len(answer.points) for answer in reference)
     report(STEPS, f"{points} interest points")
-    triggers = len(association.triggers)
-    return Mined(association.log.baskets, triggers, proposals, len(association.clicks), histories, points)
+    return Mined(
+        baskets=association.log.baskets,
+        triggers=len(association.triggers),
+        proposals=proposals,
+        clicks=len(association.clicks),
+        histories=histories,
+        points=points,
+        left_out=len(rare_texts(data)),
+    )
 
 
 def pairs_of(association: Association, queries_max: int) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ A period's counts hold the purchases from its start to its end alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import polars as pl
 
@@ -14,12 +15,13 @@ from streams.deny_rules import DenyRules
 from streams.query_text import normalise_query
 from training.datasets.complete_journey import DENIED_PATH
 from training.datasets.dataset import Dataset
+from training.datasets.teachable import k_of
 from training.think.mining.category_lifts import category_lifts
 from training.think.mining.occasions import occasions_of
 from training.think.mining.pair_log import PairLog
 from training.think.mining.scores import MINING_RULE
 from training.think.points import Evidence, Proposal
-from training.think.review.checks import Grounds
+from training.think.review.checks import Floors, Grounds
 from training.think.review.review_pass import Reviewing
 
 
@@ -42,6 +44,7 @@ def grounds_of(
         denied=denied,
         categories=category_lifts(data.purchases, mined_until_ms),
         held_out=counted(data, mined_until_ms, held_until_ms, days) if held else None,
+        floors=replace(Floors(), households=max(Floors().households, k_of(data.about))),
     )
 
 
