@@ -5,6 +5,9 @@ columns are the event's own fields: ``action_name`` and ``timestamp`` are needed
 ``event_attributes`` may be a struct or JSON text, or its parts columns with dots in their names
 (``event_attributes.object.title``). Nulls are left out. A ``timestamp`` column that holds moments needs a
 time zone; numbers and text follow the event contract.
+
+A small file can stand for a lot of text: one value that a million rows point to, pages of zeros. So text is
+read as its dictionary, rows are made a few at a time, and a column that unpacks to too much is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,26 +24,49 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streams.errors import DatasetError
+from streams.records import MAX_LINE_BYTES
 
 _BATCH_ROWS: Final = 4096
+_ROWS_AT_ONCE: Final = 16
+# Of one column in one row group; writers make row groups of 0.1 to 1 million rows.
+MAX_COLUMN_BYTES: Final = 1 << 30
 _NEEDED: Final = ("action_name", "timestamp")
 
 
 def read_parquet(path: Path) -> Iterator[tuple[int, bytes]]:
     """(row number from 1, JSON event) of each row. Raises DatasetError."""
     try:
-        with pq.ParquetFile(path) as log:
+        with pq.ParquetFile(path, read_dictionary=_texts(path)) as log:
             values = _read_value if "value" in log.schema_arrow.names else _read_columns
             _check_schema(path, log.schema_arrow)
-            number = 0
-            for batch in log.iter_batches(batch_size=_BATCH_ROWS):
-                for value in values(batch):
-                    number += 1
-                    yield number, value
+            yield from enumerate(chain.from_iterable(map(values, log.iter_batches(_BATCH_ROWS))), 1)
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(
             f"The Parquet log is torn or damaged: {path}: {error}.", action="Copy or write it again."
         ) from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DatasetError(
+            f"The Parquet log has a row that is no event or a name that is no text: {path}: {error}.",
+            action="Name and type the columns as the event contract does: `aigq events schema`.",
+        ) from error
+
+
+def _texts(path: Path) -> list[str]:
+    """The columns of text or bytes. Raises DatasetError for one that unpacks to too much."""
+    with pq.ParquetFile(path) as log:
+        about, schema = log.metadata, log.schema_arrow
+    for group in range(about.num_row_groups):
+        for place in range(about.num_columns):
+            column = about.row_group(group).column(place)
+            if column.total_uncompressed_size > MAX_COLUMN_BYTES:
+                raise DatasetError(
+                    f"The column {column.path_in_schema} of {path} unpacks to "
+                    f"{column.total_uncompressed_size:,} bytes in one row group.",
+                    action=f"Write smaller row groups; the limit is {MAX_COLUMN_BYTES:,} bytes.",
+                )
+    return [
+        field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)
+    ]
 
 
 def _check_schema(path: Path, schema: pa.Schema) -> None:
@@ -61,13 +88,16 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
 
 
 def _read_value(batch: pa.RecordBatch) -> Iterator[bytes]:
-    for value in batch.column("value").to_pylist():
-        yield value.encode() if isinstance(value, str) else bytes(value or b"")
+    for scalar in batch.column("value"):
+        value = scalar.as_py()
+        yield (value.encode() if isinstance(value, str) else bytes(value or b""))[:MAX_LINE_BYTES]
 
 
 def _read_columns(batch: pa.RecordBatch) -> Iterator[bytes]:
-    for row in _with_epoch_ms(batch).to_pylist():
-        yield orjson.dumps(_nested(row), default=_plain)
+    rows = _with_epoch_ms(batch)
+    for start in range(0, rows.num_rows, _ROWS_AT_ONCE):
+        for row in rows.slice(start, _ROWS_AT_ONCE).to_pylist():
+            yield orjson.dumps(_nested(row), default=_plain)[:MAX_LINE_BYTES]
 
 
 def _with_epoch_ms(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -91,6 +121,8 @@ def _nested(row: dict[str, Any]) -> dict[str, Any]:
         place = event
         for parent in parents:
             place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"there is a column {parent}, and {name} besides")
         place[leaf] = kept
     attributes = event.get("event_attributes")
     if isinstance(attributes, str):
@@ -110,7 +142,9 @@ def _without_nulls(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """What JSON has no word for."""
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        if value != value.to_integral_value():
+            return float(value)
+        return int(value) if abs(value) < 2**63 else str(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value.isoformat() if isinstance(value, date) else str(value)

@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, cast
 
 from streams.errors import DatasetError
-from streams.records import MAX_EVENT_BYTES
+from streams.records import MAX_LINE_BYTES as MAX_LINE_BYTES
 
 STDIN: Final = Path("-")
-# Twice what an event may have: a longer line is cut here, and stays too large to be an event.
-MAX_LINE_BYTES: Final = 2 * MAX_EVENT_BYTES
 _HEAD_BYTES: Final = 4096
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _PARQUET: Final = b"PAR1"

@@ -9,61 +9,22 @@ from typing import Any, Final
 
 PLACE: Final = "@@here@@"
 # JSON values as text, so that what json.dumps would not write can be among them.
+# fmt: off
 VALUES: Final = (
-    *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "-0.0", "0", "-1", "1.5", "true", "false", "null"),
-    *("9223372036854775807", "9223372036854775808", "-9223372036854775809", "1e22", "1" * 400, "1" * 5000),
-    *(
-        '""',
-        '" "',
-        '"\\u0000"',
-        '"\\ud800"',
-        '"\\ud83c\\udf53"',
-        '"a\\nb\\r"',
-        '"\\u202egnp"',
-        '"\\u001b[2J"',
-    ),
-    *('"NaN"', '"1e400"', '"\u0661\u0662\u0663"', '"0x10"', '"1_000"', '"+1"', '" 1 "', '"1512129600000"'),
-    *(
-        '"2017-12-01T12:00:00"',
-        '"9999-12-31T23:59:59-23:59"',
-        '"0001-01-01T00:00:00+23:59"',
-        '"' + "x" * 300 + '"',
-    ),
-    *(
-        "[]",
-        "{}",
-        "[[]]",
-        '{"":0}',
-        "[1,2,3]",
-        "[null]",
-        '{"a":{"b":[]}}',
-        '"<b>&amp;"',
-        '"a:b/c|d"',
-        '"../.."',
-    ),
-    *(
-        "[" * 300,
-        "[" * 300 + "]" * 300,
-        '{"a":' * 150 + "1" + "}" * 150,
-        "[" + "0," * 300 + "0]",
-        "1512129600000",
-    ),
+    "NaN", "Infinity", "-Infinity", "1e400", "-1e400", "-0.0", "0", "-1", "1.5", "true", "false", "null",
+    "9223372036854775807", "9223372036854775808", "-9223372036854775809", "1e22", "1" * 400, "1" * 5000,
+    '""', '" "', '"\\u0000"', '"\\ud800"', '"\\ud83c\\udf53"', '"a\\nb\\r"', '"\\u202e"', '"\\u001b[2J"',
+    '"NaN"', '"1e400"', '"\u0661\u0662\u0663"', '"0x10"', '"1_000"', '"+1"', '" 1 "', '"1512129600000"',
+    '"2017-12-01T12:00:00"', '"9999-12-31T23:59:59-23:59"', '"0001-01-01T00:00:00+23:59"', "1512129600000",
+    "[]", "{}", "[[]]", '{"":0}', "[1,2,3]", "[null]", '{"a":{"b":[]}}', '"<b>&amp;"', '"a:b/c|d"', '".."',
+    "[" * 300, "[" * 300 + "]" * 300, '{"a":' * 150 + "1" + "}" * 150, "[" + "0," * 300 + "0]",
+    '"' + "x" * 300 + '"',
 )
 TOKENS: Final = (
-    *(
-        b"\0",
-        b"\xff",
-        b"\xed\xa0\x80",
-        b"\xef\xbb\xbf",
-        b"\r\n",
-        b"\x1b[2J",
-        b"\xe2\x80\xae",
-        b":",
-        b"/",
-        b"|",
-    ),
-    *(b"-1", b"1e400", b"NaN", b"[" * 64, b"{" * 64, b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80\0\0\0"),
+    b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\x1b[2J", b"\xe2\x80\xae", b":", b"/", b"|",
+    b"-1", b"1e400", b"NaN", b"[" * 64, b"{" * 64, b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80\0\0\0",
 )
+# fmt: on
 
 
 def inputs(seeds: Sequence[bytes], seed: int, count: int, max_bytes: int) -> Iterator[bytes]:
@@ -78,7 +39,7 @@ def inputs(seeds: Sequence[bytes], seed: int, count: int, max_bytes: int) -> Ite
 
 
 def mutated(data: bytes, chance: Random, others: Sequence[bytes] = ()) -> bytes:
-    """One change. JSON in `data`, alone or behind a few bytes of a frame, is changed as JSON half the time."""
+    """One change. JSON in `data`, alone or behind a frame's few bytes, is changed as JSON half the time."""
     if chance.random() < 0.5:
         changed = _json_mutated(data, chance)
         if changed is not None:

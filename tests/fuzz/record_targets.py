@@ -32,7 +32,8 @@ RULES: Final = Rules(DigestEncoder(dim=8), "bundle-1")
 PLACE: Final = Source("events", 1, 7)
 SHOWN: Final = HintList(
     version=str(Version(NOON_MS, 1)), list_id="l1", user="u1", as_of=NOON_MS, generated_at=NOON_MS,
-    reason="first", drift=1.0, trigger="milk", bundle="b", hints=(Hint(query="eggs", score=1, source="direct"),),
+    reason="first", drift=1.0, trigger="milk", bundle="b",
+    hints=(Hint(query="eggs", score=1, source="direct"),),
 )  # fmt: skip
 
 
