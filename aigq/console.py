@@ -7,11 +7,15 @@ texts: a terminal must show them and never do what they say.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterable
 from io import TextIOWrapper
 from itertools import accumulate
+from types import TracebackType
 from typing import Any, Final
 
 import orjson
@@ -23,6 +27,7 @@ from rich.text import Span, Text
 
 from streams.errors import AigqError
 from streams.harmless_text import harmless, harmless_json
+from streams.redaction import without_secrets
 
 LAYOUT: Final = "\n\t"  # our own tables and summaries have lines
 
@@ -73,6 +78,7 @@ def print_json(value: Any) -> None:
 def explained(run: Callable[[], Any]) -> int:
     """Run the program; an AigqError is told in two sentences, not in a traceback. Returns the exit code."""
     _write_whatever_comes()
+    _log_without_secrets()
     try:
         run()
     except AigqError as error:
@@ -87,6 +93,9 @@ def explained(run: Callable[[], Any]) -> int:
         return 130
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
+    except Exception as error:  # the last resort: a fault of ours, told in full but for secrets
+        _write_traceback(type(error), error, error.__traceback__)
+        return 1
     return 0
 
 
@@ -94,6 +103,26 @@ def _tell(message: str, action: str, exit_code: int) -> int:
     err.print(f"[bold red]{escape(message)}[/bold red]")
     err.print(f"[bold]What to do:[/bold] {escape(action)}")
     return exit_code
+
+
+class _Redacted(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+def _log_without_secrets() -> None:
+    """What libraries log in commands that configure no logs, and what a thread or a task dies of."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Redacted())
+    threading.excepthook = lambda died: _write_traceback(died.exc_type, died.exc_value, died.exc_traceback)
+    sys.excepthook = _write_traceback
+
+
+def _write_traceback(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(harmless(without_secrets(text), keep=LAYOUT))
 
 
 def _write_whatever_comes() -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from aigq.console import out, print_json
 from aigq.finding import Finding
 from aigq.findings import examine
+from streams.redaction import without_secrets
 from streams.settings import PREFIX, Settings, load_settings
 
 MARKS = {
@@ -74,4 +75,4 @@ def _list_settings(current: Settings, json: bool) -> None:
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "(set)" if value.get_secret_value() else ""
-    return "" if value is None else str(value)
+    return "" if value is None else without_secrets(str(value))

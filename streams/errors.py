@@ -24,6 +24,8 @@ The command line prints both and leaves with ``exit_code``.
 
 from __future__ import annotations
 
+from streams.redaction import without_secrets
+
 
 class AigqError(Exception):
     """Something AIGQ can explain: `message` says what happened, `action` says what to do."""
@@ -31,9 +33,9 @@ class AigqError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, action: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.action = action
+        # What others' errors say may quote a URL with its login.
+        self.message, self.action = without_secrets(message), without_secrets(action)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.action}"

@@ -1,4 +1,4 @@
-"""Logs are events with values: readable on a terminal, JSON lines elsewhere. Never personal data."""
+"""Logs are events with values: readable on a terminal, JSON lines elsewhere. No personal data, no secrets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TextIO
 import structlog
 
 from streams.harmless_text import harmless
+from streams.redaction import without_secrets
 
 # Chatty at INFO, and at DEBUG costly even when nothing is printed (9 % of a worker's time, measured).
 QUIET_LIBRARIES = ("faust", "aiokafka", "kafka", "mode", "asyncio", "aiohttp")
@@ -41,8 +42,14 @@ def configure_logs(level: str = "info", stream: TextIO | None = None) -> None:
 
 def _rendered(*, on_terminal: bool) -> list[Any]:
     if on_terminal:
-        return [_shown, structlog.dev.ConsoleRenderer()]
-    return [structlog.processors.JSONRenderer(sort_keys=False)]  # ASCII: all that could act is escaped
+        return [_shown, structlog.dev.ConsoleRenderer(), _without_secrets]
+    # ASCII: all that could act is escaped.
+    return [structlog.processors.JSONRenderer(sort_keys=False), _without_secrets]
+
+
+def _without_secrets(_logger: Any, _method: str, line: Any) -> str:
+    """Of the finished line, traceback and all: nothing can be overlooked in it."""
+    return without_secrets(str(line))
 
 
 def _shown(_logger: Any, _method: str, event: Any) -> Any:

@@ -6,13 +6,14 @@ this process was given (`hide`), wherever it stands.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 from urllib.parse import quote, unquote
 
 HIDDEN: Final = "***"
 # Shorter ones are no secrets, and would turn every text into stars.
-LEAST_CHARS: Final = 4
+LEAST_CHARS: Final = 6
 # scheme://user:password@host, up to the last @ before the path.
 _LOGIN: Final = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/'\"<>]*@", re.IGNORECASE)
 
@@ -20,10 +21,11 @@ _known: set[str] = set()
 
 
 def hide(secret: str) -> None:
-    """From now on `without_secrets` takes it out of every text, also as it is written in a URL or repr."""
-    for form in (secret, quote(secret, safe=""), quote(secret), unquote(secret), repr(secret)[1:-1]):
-        if len(form) >= LEAST_CHARS:
-            _known.add(form)
+    """From now on `without_secrets` takes it out of every text, also as URLs, repr and JSON write it."""
+    for text in (secret, unquote(secret)):
+        for form in (text, quote(text, safe=""), quote(text), repr(text)[1:-1], json.dumps(text)[1:-1]):
+            if len(form) >= LEAST_CHARS:
+                _known.add(form)
 
 
 def hide_login(url: str) -> None:

@@ -7,13 +7,14 @@ ignored in silence. Secrets may be given as files: ``AIGQ_KAFKA_PASSWORD_FILE=/r
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from streams.errors import SettingsError
+from streams.redaction import hide, hide_login, without_secrets
 
 PREFIX = "AIGQ_"
 # Read by the tests' fixtures, never by a worker.
@@ -113,10 +114,25 @@ class Settings(BaseModel):
             raise ValueError("kafka_ca_file is set, but kafka_security asks for no TLS")
         return self
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """For repr and str: without the login in a URL."""
+        for name, value in super().__repr_args__():
+            yield name, without_secrets(value) if isinstance(value, str) else value
+
     @property
     def kafka_bootstrap(self) -> list[str]:
         """``["host:port", …]`` as Kafka clients want it."""
         return [host.strip() for host in self.kafka_url.removeprefix("kafka://").split(",") if host.strip()]
+
+
+def _hide_secrets(values: Mapping[str, Any]) -> None:
+    """Nobody prints them from now on, whatever is wrong with the rest."""
+    for name, field in Settings.model_fields.items():
+        given = values.get(name)
+        if field.annotation is SecretStr and given:
+            hide(given.get_secret_value() if isinstance(given, SecretStr) else str(given))
+        elif name.endswith("_url") and given:
+            hide_login(str(given))
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -126,6 +142,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     """
     source = dict(os.environ if environ is None else environ)
     values = _from_environment(source) | {k: v for k, v in overrides.items() if v is not None}
+    _hide_secrets(values)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

@@ -74,6 +74,12 @@ def collected_sockets() -> Iterator[None]:
         gc.collect()
 
 
+@pytest.fixture(autouse=True)
+def secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test hides as a secret may be a plain word to the next."""
+    monkeypatch.setattr("streams.redaction._known", set())
+
+
 @pytest.fixture
 def shop(kafka_url: str, redis_url: str, tmp_path: Path) -> Iterator[Shop]:
     """A shop with topics of its own; its workers are stopped at the end."""

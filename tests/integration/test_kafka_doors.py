@@ -105,10 +105,10 @@ def test_a_client_without_a_login_gets_nothing(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("changed", "said", "advice"),
     [
-        ({"kafka_password": "wrong"}, "refuses user and password", "AIGQ_KAFKA_PASSWORD"),
+        ({"kafka_password": "not this one"}, "refuses user and password", "AIGQ_KAFKA_PASSWORD"),
         ({"kafka_username": "nobody"}, "refuses user and password", "AIGQ_KAFKA_USERNAME"),
         (
-            {"kafka_password": "wrong", "kafka_sasl_mechanism": "PLAIN"},
+            {"kafka_password": "not this one", "kafka_sasl_mechanism": "PLAIN"},
             "refuses user and password",
             "AIGQ_KAFKA_PASSWORD",
         ),
@@ -126,7 +126,7 @@ def test_who_does_not_come_in_is_told_why(
     assert said in error.message
     assert advice in error.action
     assert PASSWORD not in str(error)
-    assert "wrong" not in str(error)
+    assert "not this one" not in str(error)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_client_certificate_opens_a_door_that_asks_for_one(tmp_path: Path) -> 
 
 
 def test_a_wrong_password_ends_within_a_bound_and_the_doctor_says_why(door: Door) -> None:
-    settings = load_settings({}, **door.settings | {"kafka_password": "wrong"})
+    settings = load_settings({}, **door.settings | {"kafka_password": "not this one"})
     (problem,) = [one for one in examine(settings) if one.part == "kafka"]
     assert problem.level == "problem"
     assert "refuses user and password" in problem.found
