@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import io
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -23,9 +24,9 @@ from tests.support import LATER_MS
 
 @cache
 def _file() -> Path:
-    made = tempfile.NamedTemporaryFile(prefix="aigq-fuzz-log-")
-    atexit.register(made.close)
-    return Path(made.name)
+    folder = Path(tempfile.mkdtemp(prefix="aigq-fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder / "log"
 
 
 def run_log(data: bytes) -> None:

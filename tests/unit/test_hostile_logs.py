@@ -91,7 +91,7 @@ def test_parquet_columns_that_are_no_events_are_told(tmp_path: Path) -> None:
     log = tmp_path / "log.parquet"
     both = {"event_attributes": ["{}"], "event_attributes.list_id": ["l1"]}
     pq.write_table(pa.table({"action_name": ["view"], "timestamp": [1], **both}), log)
-    with pytest.raises(DatasetError, match="event_attributes.list_id besides"):
+    with pytest.raises(DatasetError, match=r"event_attributes\.list_id besides"):
         list(read_log(log))
 
 
