@@ -46,6 +46,9 @@ def build(
         typer.Option(min=1, help="Shoppers that a text needs to be taught. Default: 5; built-in data: 1."),
     ] = None,
     deny: Annotated[Path | None, typer.Option(help="Deny rules: what is not taught.")] = None,
+    erased: Annotated[
+        Path | None, typer.Option(help="Receipts of deletions: those people's events are left out of a log.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Make every file anew.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
@@ -67,6 +70,7 @@ def build(
             test_from_ms=_epoch_ms(test_from),
             k_anonymity=k_anonymity,
             deny=deny,
+            erased=erased,
         )
         about = build_dataset(out_dir, config, fresh=fresh).about
     _print(out_dir, about, json=json)

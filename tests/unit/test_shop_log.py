@@ -11,10 +11,13 @@ import polars as pl
 import pytest
 import zstandard
 
+from agents.erasure.receipt import Receipt, sign, subject_of
 from streams.errors import DatasetError
+from streams.signatures import create_signing_key
 from tests.logs import CLEAN, FOREIGN, write_jsonl
 from tests.support import DAY_MS, LATER_MS, NOON_MS, event_json
 from training.datasets.complete_journey import VALIDATE, Span, load_purchases
+from training.datasets.erased_people import read_erased
 from training.datasets.events import write_event_log
 from training.datasets.shop_log import ShopLog, read_shop_log
 
@@ -235,6 +238,31 @@ def test_consent_and_deletion_are_kept_to(read: Any) -> None:
         event_json("user_delete", "", NOON_MS + 5 * MINUTE_MS, "u2"),
         purchase("soap", 6, "u2"),
     )
-    assert found.purchases["phrase"].to_list() == ["beer", "milk", "soap"]
+    assert found.purchases["phrase"].to_list() == ["beer", "soap"]
     assert found.impressions.height == 0
-    assert found.use.unused == {"consent_withdrawn": 1, "deleted": 2}
+    assert found.use.unused == {"consent_withdrawn": 2, "deleted": 2}
+
+
+def test_people_whose_deletion_has_a_receipt_are_left_out_up_to_then(tmp_path: Path) -> None:
+    log = write_jsonl(
+        tmp_path / "log.jsonl", [purchase("milk", 0), purchase("tea", 0, "u2"), purchase("soap", 9)]
+    )
+    receipts = tmp_path / "receipts.jsonl"
+    signed = sign(
+        Receipt(
+            subject=subject_of("u1"),
+            deleted_ms=NOON_MS + 5 * MINUTE_MS,
+            version="",
+            completed_ms=0,
+            topic_prefix="",
+            stores=(),
+        ),
+        create_signing_key(tmp_path / "key"),
+    )
+    receipts.write_text(signed.model_dump_json())
+    found = read_shop_log(log, now_ms=LATER_MS, erased=read_erased(receipts))
+    assert sorted(found.purchases["phrase"].to_list()) == ["soap", "tea"]
+    assert found.use.unused == {"deleted": 1}
+    receipts.write_text(signed.model_copy(update={"deleted_ms": 0}).model_dump_json())
+    with pytest.raises(DatasetError, match="signature"):
+        read_erased(receipts)

@@ -44,6 +44,7 @@ from training.datasets.dataset import (
 from training.datasets.dataset_config import PARTS, WHOLE_JOURNEY, Split
 from training.datasets.dataset_config import DatasetConfig as DatasetConfig
 from training.datasets.dataset_config import split_of as split_of
+from training.datasets.erased_people import read_erased
 from training.datasets.interface import IMPRESSIONS as IMPRESSION_COLUMNS
 from training.datasets.interface import impressions
 from training.datasets.sample_files import load_samples, make_samples, save_samples
@@ -130,7 +131,10 @@ class _Build:
 
     @cached_property
     def _log(self) -> ShopLog | None:
-        return None if self.config.log is None else read_shop_log(self.config.log)
+        if self.config.log is None:
+            return None
+        erased = read_erased(self.config.erased) if self.config.erased is not None else None
+        return read_shop_log(self.config.log, erased=erased)
 
     def _purchases(self) -> dict[str, Any]:
         purchases = load_purchases() if self._log is None else self._log.purchases

@@ -36,7 +36,8 @@ class DatasetConfig:
     """log: an event log; None: The Complete Journey. households: the first so many, 0 = all.
     validate_from_ms, test_from_ms: begin of these spans, epoch ms; None: the source's own split.
     policy, clicks: of the simulated hints, which a log does without. k_anonymity: households that a text must
-    have to be taught; None: LOG_K of a log, 1 of the built-in data. deny: a file of deny rules."""
+    have to be taught; None: LOG_K of a log, 1 of the built-in data. deny: a file of deny rules.
+    erased: a file of receipts of deletions."""
 
     log: Path | None = None
     households: int = 0
@@ -47,6 +48,7 @@ class DatasetConfig:
     clicks: ClickModel = field(default_factory=ClickModel)
     k_anonymity: int | None = None
     deny: Path | None = None
+    erased: Path | None = None
 
     @property
     def k(self) -> int:
@@ -66,7 +68,8 @@ class DatasetConfig:
             return {"kind": "complete-journey", "version": _version(), "sha256": sha256_of(PHRASES_PATH)}
         if not self.log.is_file():
             raise DatasetError(f"There is no log at {self.log}.", action="Check the path.")
-        return {"kind": "log", "name": self.log.name, "sha256": sha256_of(self.log)}
+        source = {"kind": "log", "name": self.log.name, "sha256": sha256_of(self.log)}
+        return source | ({"erased_sha256": sha256_of(self.erased)} if self.erased is not None else {})
 
     def interface(self) -> dict[str, Any] | None:
         """How hints and clicks were simulated; None for a log, which has its own."""

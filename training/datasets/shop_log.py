@@ -19,13 +19,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
+from agents.erasure.receipt import subject_of
 from agents.feedback.join import join_feedback
 from agents.session.window import clip_text
 from streams.errors import DatasetError
@@ -47,7 +50,8 @@ from training.datasets.shop_frames import (
 from training.progress import progress
 
 COUNTED: Final = {"text": pl.String, "at_ms": pl.Int64, "results": pl.Int64}
-USER_DELETE: Final = "user_delete"
+WITHDRAWN: Final = "consent_withdrawn"
+DELETED: Final = "deleted"
 USED: Final = (Action.PURCHASE, Action.SEARCH, Action.HINT_IMPRESSION, Action.HINT_CLICK)
 REPORT_EVERY: Final = 5_000  # records
 
@@ -85,15 +89,17 @@ class ShopLog:
     counted: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=COUNTED))
 
 
-def read_shop_log(path: Path, *, now_ms: int | None = None) -> ShopLog:
+def read_shop_log(
+    path: Path, *, now_ms: int | None = None, erased: Mapping[str, int] | None = None
+) -> ShopLog:
     """Read a log of JSON lines or Parquet, plain or zstd; ``-`` is standard input.
 
-    now_ms: events may not lie beyond it (default: now). Purchases, searches, hints and a digest of each
-    event's id are kept in memory. Raises DatasetError when the log cannot be read or holds no purchase that
+    erased: of receipts (training.datasets.erased_people). now_ms: events may not lie beyond it (default:
+    now). Purchases, searches, hints and a digest of each event's id are kept in memory. Raises DatasetError when the log cannot be read or holds no purchase that
     can be used.
     """
     bound_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    reader = _Reader()
+    reader = _Reader(erased=erased or {})
     with local_log(path) as log:
         scan = scan_log(log, bound_ms)
         with progress("reading the log", scan.records) as report:
@@ -115,7 +121,9 @@ class _Reader:
     ids: set[bytes] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
     counted: list[tuple[str, int, int]] = field(default_factory=list)
-    deleted: dict[str, int] = field(default_factory=dict)  # person to the order of the last user_delete
+    erased: Mapping[str, int] = field(default_factory=dict)
+    # Person to the order of the last deletion or withdrawal, and the reason why nothing before it counts.
+    forgotten: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def add(self, record: ReplayRecord) -> None:
         """One more record."""
@@ -133,12 +141,16 @@ class _Reader:
     def _add_event(self, event: BehaviorEvent) -> None:
         if event.consent is not None:
             (self.withdrawn.discard if event.consent else self.withdrawn.add)(event.person)
-        if event.action_name == USER_DELETE:
-            self.deleted[event.person] = self.use.records
+        if event.consent is False:
+            self.forgotten[event.person] = self.use.records, WITHDRAWN
+        if event.action_name == Action.USER_DELETE:
+            self.forgotten[event.person] = self.use.records, DELETED
         elif event.action_name not in USED:
             return
+        elif self.erased and event.timestamp <= self.erased.get(_subject(event.person), -1):
+            self.use.unused[DELETED] += 1
         elif event.person in self.withdrawn:
-            self.use.unused["consent_withdrawn"] += 1
+            self.use.unused[WITHDRAWN] += 1
         elif event.action_name == Action.PURCHASE:
             self._add_purchase(event)
         elif event.action_name == Action.SEARCH:
@@ -209,10 +221,10 @@ class _Reader:
         return ShopLog(purchases, shown, behaviours_of(lines, searches, number), people, self.use, counted)
 
     def _stays(self, person: str, order: int) -> bool:
-        stays = order > self.deleted.get(person, 0)
-        if not stays:
-            self.use.unused["deleted"] += 1
-        return stays
+        since, reason = self.forgotten.get(person, (0, ""))
+        if order <= since:
+            self.use.unused[reason] += 1
+        return order > since
 
     def _shown(self, hints: list[LoggedHint]) -> list[LoggedHint]:
         """The impressions alone, with their clicks."""
@@ -228,6 +240,11 @@ class _Reader:
             else:
                 shown[place] = shown[place]._replace(clicked=True)
         return shown
+
+
+@lru_cache(maxsize=65_536)
+def _subject(person: str) -> str:
+    return subject_of(person)
 
 
 def _short(text: str) -> bytes:
