@@ -95,8 +95,8 @@ def read_shop_log(
     """Read a log of JSON lines or Parquet, plain or zstd; ``-`` is standard input.
 
     erased: of receipts (training.datasets.erased_people). now_ms: events may not lie beyond it (default:
-    now). Purchases, searches, hints and a digest of each event's id are kept in memory. Raises DatasetError when the log cannot be read or holds no purchase that
-    can be used.
+    now). Purchases, searches, hints and a digest of each event's id are kept in memory. Raises DatasetError
+    when the log cannot be read or holds no purchase that can be used.
     """
     bound_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     reader = _Reader(erased=erased or {})
