@@ -23,7 +23,9 @@ _known: set[str] = set()
 def hide(secret: str) -> None:
     """From now on `without_secrets` takes it out of every text, also as URLs, repr and JSON write it."""
     for text in (secret, unquote(secret)):
-        for form in (text, quote(text, safe=""), quote(text), repr(text)[1:-1], json.dumps(text)[1:-1]):
+        # An environment may hold bytes that are no UTF-8: half a surrogate pair each, in Python.
+        quoted = (quote(text, safe=safe, errors="surrogatepass") for safe in ("", "/"))
+        for form in (text, *quoted, repr(text)[1:-1], json.dumps(text)[1:-1]):
             if len(form) >= LEAST_CHARS:
                 _known.add(form)
 

@@ -96,6 +96,9 @@ class Settings(BaseModel):
     erased_kept_s: float = Field(
         7 * 86_400.0, gt=0, description="so long (event time) nothing of a deleted person is used again"
     )
+    trusted_keys_file: Path | None = Field(
+        None, description="public keys, one a line; set: bundles and mappings that none of them signed are refused"
+    )
     signing_key_file: Path | None = Field(
         None, description="Ed25519 key for erasure receipts; none: one is made in the data folder"
     )
@@ -181,7 +184,7 @@ def _from_environment(source: Mapping[str, str]) -> dict[str, str]:
 def _read_secret(name: str, path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: its bytes are no UTF-8
         raise SettingsError(
             f"{name} names a file that cannot be read: {path}.", action="Check path and rights."
         ) from error
