@@ -25,6 +25,7 @@ from streams.errors import BundleError
 from streams.hint_request import HintRequest
 from streams.metrics import Metrics
 from streams.settings import Settings
+from streams.signed_manifests import SIGNATURE_SUFFIX, trusted_keys
 
 log = structlog.get_logger("bundle")
 STANDS_STILL_S: Final = 1.0
@@ -44,7 +45,7 @@ class Served:
 def open_served(settings: Settings, *, generates: bool) -> Served:
     """The bundle as far as the roles need it. Raises BundleError."""
     if not generates:
-        encoder, name = load_encoder(settings.bundle_dir)
+        encoder, name = load_encoder(settings.bundle_dir, trusted_keys(settings))
         return Served(name, encoder)
     bundle = open_bundle(settings)
     return Served(bundle.name, bundle.encoder, bundle)
@@ -53,7 +54,7 @@ def open_served(settings: Settings, *, generates: bool) -> Served:
 def fingerprint(folder: Path) -> Fingerprint:
     """Changes whenever a file of the bundle may have: cheap, for a look every few seconds."""
     found = []
-    for name in sorted(KNOWN_FILES | {MANIFEST_NAME}):
+    for name in sorted(KNOWN_FILES | {MANIFEST_NAME, MANIFEST_NAME + SIGNATURE_SUFFIX}):
         try:
             seen = (folder / name).stat()
         except OSError:

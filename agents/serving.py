@@ -7,6 +7,7 @@ from agents.session.interest import InterestPolicy
 from agents.session.refresh import RefreshPolicy
 from agents.session.step import Rules, TextEncoder
 from streams.settings import Settings
+from streams.signed_manifests import trusted_keys
 
 
 def interest_policy(settings: Settings) -> InterestPolicy:
@@ -21,6 +22,7 @@ def open_bundle(settings: Settings) -> Bundle:
         threads=settings.onnx_threads,
         provider=settings.onnx_provider,
         policy=interest_policy(settings),
+        trusted=trusted_keys(settings),
     )
 
 

@@ -13,6 +13,7 @@ from aigq.console import out, print_json
 from aigq.extras import extras
 from streams.errors import BundleError
 from streams.settings import load_settings
+from streams.signed_manifests import trusted_keys
 
 
 def register(app: typer.Typer) -> None:
@@ -49,9 +50,9 @@ def verify(
     folder: Annotated[Path | None, typer.Argument(help="Default: AIGQ_BUNDLE_DIR.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Check a bundle: hashes, shapes, code version, and that it writes a list. Exit code 3 if not."""
+    """Check a bundle: signature, hashes, shapes, code version, that it writes a list. Exit code 3 if not."""
     settings = load_settings(bundle_dir=folder)
-    findings = verify_bundle(settings.bundle_dir)
+    findings = verify_bundle(settings.bundle_dir, trusted_keys(settings))
     if json:
         print_json({"bundle": str(settings.bundle_dir), "fits": not findings, "findings": findings})
     elif not findings:

@@ -21,6 +21,7 @@ from aigq import (
     hint_commands,
     replay_command,
     service_commands,
+    signing_commands,
     think_commands,
     training_commands,
     user_commands,
@@ -49,6 +50,7 @@ training_commands.register(app)
 evaluate_command.register(app)
 bundle_commands.register(app)
 doctor_command.register(app)
+signing_commands.register(app)
 
 
 def run() -> None:

@@ -23,6 +23,7 @@ from aigq.think_reports import render_leftovers, render_load
 from streams.errors import SettingsError
 from streams.redis_client import connect_redis
 from streams.settings import Settings, load_settings
+from streams.signed_manifests import trusted_keys
 from training.progress import progress
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def load(
     settings = load_settings(think_dir=folder)
     root = settings.think_dir
     with _progress(root, read_manifest(root, version).version) as report:
-        options = LoadOptions(report=report)
+        options = LoadOptions(report=report, trusted=trusted_keys(settings))
         if version is None:
             done: LoadReport = _with_redis(settings, lambda client: load_mapping(client, root, options))
         else:
@@ -91,7 +92,7 @@ def canary(
         return
     root = settings.think_dir
     with _progress(root, version) as report:
-        options = LoadOptions(report=report)
+        options = LoadOptions(report=report, trusted=trusted_keys(settings))
         change = _with_redis(settings, lambda client: start_canary(client, root, version, share, options))
     _tell(change, root, json)
 
@@ -109,7 +110,7 @@ def promote(
     settings = load_settings(think_dir=folder)
     root = settings.think_dir
     with _progress(root, version) as report:
-        options = LoadOptions(report=report)
+        options = LoadOptions(report=report, trusted=trusted_keys(settings))
         change = _with_redis(settings, lambda client: promote_version(client, root, version, options))
     _tell(change, root, json)
 

@@ -19,6 +19,7 @@ from aigq.extras import extras
 from aigq.think_reports import render_diff, render_entry, render_findings, render_pointer
 from aigq.think_serving import served_entry, served_state
 from streams.settings import load_settings
+from streams.signed_manifests import trusted_keys
 from training.progress import progress
 from training.think.versions.lint import lint_folder
 from training.think.versions.version_diff import LIMIT, diff_versions
@@ -125,9 +126,10 @@ def lint(
     Default: the version that current.json names. Checks hashes and counts, each line, texts, order, scores,
     and that each served entry has its evidence, with numbers that fit together.
     """
-    folder = load_settings(think_dir=root).think_dir
+    settings = load_settings(think_dir=root)
+    folder = settings.think_dir
     asked = [path.parent.name for path in sorted(folder.glob("[!.]*/manifest.json"))] if every else versions
-    findings = lint_folder(folder, asked or [])
+    findings = lint_folder(folder, asked or [], trusted_keys(settings))
     passed = not any(one.level == "problem" for one in findings)
     if json:
         print_json({"root": str(folder), "passed": passed, "findings": [asdict(one) for one in findings]})

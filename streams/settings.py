@@ -97,7 +97,7 @@ class Settings(BaseModel):
         7 * 86_400.0, gt=0, description="so long (event time) nothing of a deleted person is used again"
     )
     trusted_keys_file: Path | None = Field(
-        None, description="public keys, one a line; set: bundles and mappings that none of them signed are refused"
+        None, description="public keys, one a line; set: what none of them signed is refused"
     )
     signing_key_file: Path | None = Field(
         None, description="Ed25519 key for erasure receipts; none: one is made in the data folder"

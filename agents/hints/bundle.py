@@ -43,6 +43,7 @@ from agents.hints.ranking_features import F
 from agents.session.interest import InterestPolicy
 from agents.session.window import WINDOW_LIMIT
 from streams.errors import BundleError
+from streams.signed_manifests import Trusted, why_not_trusted
 
 LEXICON_HEAD: Final = "query\tcount"
 LEXICON_DIGEST: Final = "aigq.lexicon_sha256"  # in the graph's metadata
@@ -70,9 +71,10 @@ def load_bundle(
     threads: int = 1,
     provider: Provider = "cpu",
     policy: InterestPolicy = InterestPolicy(),  # noqa: B008 - frozen
+    trusted: Trusted = None,
 ) -> Bundle:
     """Load and verify all of a bundle; one warm-up list is written. Raises BundleError."""
-    manifest, files = _read(path, KNOWN_FILES)
+    manifest, files = _read(path, KNOWN_FILES, trusted)
     encoder = _encoder(files, manifest)
     lexicon = parse_lexicon(files[LEXICON])
     if len(lexicon) != manifest.shapes.V:
@@ -92,12 +94,12 @@ def load_bundle(
     return Bundle(manifest.full_name, encoder, lexicon, generator, ranker, manifest, sessions)
 
 
-def load_encoder(path: Path) -> tuple[SubwordEncoder, str]:
+def load_encoder(path: Path, trusted: Trusted = None) -> tuple[SubwordEncoder, str]:
     """Only the text encoder, and the bundle's full name, for workers that keep sessions.
 
     Needs no onnxruntime. Raises BundleError.
     """
-    manifest, files = _read(path, ENCODER_FILES)
+    manifest, files = _read(path, ENCODER_FILES, trusted)
     return _encoder(files, manifest), manifest.full_name
 
 
@@ -107,9 +109,15 @@ def load_lexicon(path: Path) -> Lexicon:
     return parse_lexicon(files[LEXICON])
 
 
-def load_manifest(path: Path) -> Manifest:
+def load_manifest(path: Path, trusted: Trusted = None) -> Manifest:
     """Only the manifest, unverified against its files. Raises BundleError."""
     raw = _file(path, MANIFEST_NAME, MANIFEST_LIMIT_BYTES)
+    untrusted = why_not_trusted(raw, path / MANIFEST_NAME, trusted)
+    if untrusted:
+        raise BundleError(
+            f"The bundle {path.name} is refused: {untrusted}.",
+            action="Sign it with `aigq sign`, or add its key to AIGQ_TRUSTED_KEYS_FILE.",
+        )
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
@@ -127,10 +135,10 @@ def load_manifest(path: Path) -> Manifest:
     return manifest
 
 
-def verify_bundle(path: Path) -> list[str]:
+def verify_bundle(path: Path, trusted: Trusted = None) -> list[str]:
     """All that is wrong with a bundle, one sentence each; [] when it would load on the CPU."""
     try:
-        manifest = load_manifest(path)
+        manifest = load_manifest(path, trusted)
     except BundleError as error:
         return [error.message]
     findings = []
@@ -179,9 +187,9 @@ def lexicon_digest(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def _read(path: Path, wanted: frozenset[str]) -> tuple[Manifest, dict[str, bytes]]:
+def _read(path: Path, wanted: frozenset[str], trusted: Trusted = None) -> tuple[Manifest, dict[str, bytes]]:
     """Manifest and the wanted files' verified bytes."""
-    manifest = load_manifest(path)
+    manifest = load_manifest(path, trusted)
     names = sorted(wanted & manifest.files.keys())
     return manifest, {name: _verified(path, name, manifest) for name in names}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time as clock
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from typing import Any, Final
 
@@ -20,10 +20,11 @@ from agents.think.mapping import LoadOptions, LoadOutcome, LoadReport, load_mapp
 from agents.think.stored import known_versions, read_pointer
 from agents.think.version_folder import read_manifest
 from streams.backoff import BackOff, Breaker
-from streams.errors import MappingError, StoreError
+from streams.errors import MappingError, SettingsError, StoreError
 from streams.metrics import Metrics
 from streams.redis_errors import store_errors
 from streams.settings import Settings
+from streams.signed_manifests import trusted_keys
 from streams.think_entry import ThinkPointer
 
 log = structlog.get_logger("think")
@@ -71,8 +72,9 @@ class ThinkAgent:
         if self.served is not None and self.problem == NOT_YET:
             self.problem = ""  # an earlier one is served, while this worker loads
         try:
-            report = await load_mapping(self.redis, self.settings.think_dir, self.options)
-        except (MappingError, StoreError) as error:
+            options = replace(self.options, trusted=trusted_keys(self.settings))
+            report = await load_mapping(self.redis, self.settings.think_dir, options)
+        except (MappingError, SettingsError, StoreError) as error:
             self.problem = str(error)
             self.metrics.think_loads.labels("failed").inc()
             log.warning("mapping_not_loaded", error=error.message, action=error.action)

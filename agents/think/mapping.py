@@ -33,6 +33,7 @@ from agents.think.stored import (
     read_stored,
     swap,
 )
+from agents.think.trust import check_trusted
 from agents.think.version_folder import (
     MAPPING_FILE,
     POPULAR_FILE,
@@ -43,6 +44,7 @@ from agents.think.version_folder import (
 from streams.errors import MappingError
 from streams.redis_errors import store_errors
 from streams.redis_keys import popular_key, think_popular_key
+from streams.signed_manifests import Trusted
 from streams.think_entry import ThinkPointer
 
 _DOING: Final = "The Think mapping could not be loaded; the version that is served stays"
@@ -79,12 +81,16 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """popular_ttl_s: life of the popular list. lock_s: how long a dead loader keeps the others waiting."""
+    """popular_ttl_s: life of the popular list. lock_s: how long a dead loader keeps the others waiting.
+
+    trusted: whose signatures are wanted; None: nobody's.
+    """
 
     pace: Pace = field(default_factory=Pace)
     popular_ttl_s: int = POPULAR_TTL_S
     lock_s: float = LOCK_S
     report: Report = lambda _done, _note: None
+    trusted: Trusted = None
 
 
 _DEFAULTS: Final = LoadOptions()
@@ -119,6 +125,7 @@ async def stage_mapping(
 ) -> LoadReport:
     """Bring a version into Redis as a whole, without serving it. Raises as `load_mapping`."""
     manifest = await asyncio.to_thread(read_manifest, folder, version)
+    check_trusted(folder, manifest, options.trusted)
     left_out = 0
     with store_errors(_DOING):
         _check_same_content(await read_pointer(client), manifest)
@@ -153,6 +160,7 @@ async def _serve(
     def decide(pointer: ThinkPointer | None) -> ThinkPointer:
         return pointer if pointer and decided_since(seen, pointer) else follow(pointer, stored)
 
+    check_trusted(folder, manifest, options.trusted)
     left_out = 0
     with store_errors(_DOING):
         mapping = await _to_write(client, folder, manifest)

@@ -22,6 +22,7 @@ from agents.think.version_folder import (
     read_manifest,
 )
 from streams.errors import MappingError
+from streams.signed_manifests import Trusted, why_not_trusted
 from training.datasets.whole_files import sha256_of
 from training.think.versions.findings import Finding, Findings
 from training.think.versions.lint_entries import lint_entries, lint_popular, sound_entries
@@ -29,12 +30,16 @@ from training.think.versions.lint_evidence import lint_evidence
 from training.think.versions.mapping_version import version_of
 
 
-def lint_folder(root: Path, versions: Sequence[str] = ()) -> list[Finding]:
-    """Look at `versions`; none given: at current.json and at the one that it names."""
+def lint_folder(root: Path, versions: Sequence[str] = (), trusted: Trusted = None) -> list[Finding]:
+    """Look at `versions`; none given: at current.json and at the one that it names.
+
+    trusted: whose signatures are wanted; None: nobody's.
+    """
     found = Findings()
     named = "" if versions else _current(root, found)
     for version in dict.fromkeys(versions or ([named] if named else [])):
         lint_version(root, version, found)
+        _signature(root / version / MANIFEST_FILE, trusted, found)
     return found.all()
 
 
@@ -54,6 +59,13 @@ def lint_version(root: Path, version: str, found: Findings) -> None:
     lint_entries(folder, found)
     lint_popular(folder, found)
     lint_evidence(folder, manifest, sound_entries(folder), found)
+
+
+def _signature(manifest: Path, trusted: Trusted, found: Findings) -> None:
+    if trusted is not None and manifest.is_file():
+        wrong = why_not_trusted(manifest.read_bytes(), manifest, trusted)
+        if wrong:
+            found.add("problem", "signature", manifest.parent.name, wrong)
 
 
 def _current(root: Path, found: Findings) -> str:
