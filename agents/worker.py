@@ -41,7 +41,7 @@ class Worker:
         self._watches: dict[str, AppWatch] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._turned_s = 0.0
-        self._told_at_s = float("-inf")
+        self._told_at_s = self._waited_s = float("-inf")
         self._stood_still = ""
         self._stop = asyncio.Event()
 
@@ -141,7 +141,7 @@ class Worker:
             for app in parts.apps:
                 self._watches.setdefault(app.conf.id, AppWatch()).observe(app, self.metrics, now_s)
             self._measure(parts, now_s)
-            self._raise_if_stuck(parts)
+            self._raise_if_stuck(parts, now_s)
             try:
                 await asyncio.wait_for(self._stop.wait(), WATCH_EVERY_S)
             except TimeoutError:
@@ -190,12 +190,16 @@ class Worker:
                     action="Restart the worker; it reads on from the last commit.",
                 ) from reason
 
-    def _raise_if_stuck(self, parts: Parts) -> None:
-        """A consumer that stands still is replaced by a restart, unless it waits for something it names."""
+    def _raise_if_stuck(self, parts: Parts, now_s: float) -> None:
+        """A consumer that stands still is replaced by a restart, unless it waits for something it names.
+
+        When that is over it has as long as any other: its next commit is still to come.
+        """
         if parts.waits_for:
-            return
+            self._waited_s = now_s
         limit_s = 2 * self.settings.stuck_after_s
-        stuck = [name for name, watch in self._watches.items() if watch.standing_s > limit_s]
+        since_s = now_s - self._waited_s
+        stuck = [name for name, one in self._watches.items() if min(one.standing_s, since_s) > limit_s]
         if stuck:
             raise BrokerError(
                 f"{', '.join(stuck)} has lag but has committed nothing for {limit_s:.0f} s.",
@@ -203,7 +207,7 @@ class Worker:
             )
 
     async def _shut_down(self) -> None:
-        """All of it within the one deadline; a graph's thread that never came back ends with the process."""
+        """All of it within the one deadline, and the process too: threads and tasks may still hang."""
         self.deadline.begin()
         for task in self._tasks:
             task.cancel()
@@ -214,8 +218,6 @@ class Worker:
             await drain(parts.apps, parts.hints, self.deadline)
             await parts.redis.aclose()
         await self.health.stop()
-        if parts is None or parts.hints is None or not parts.hints.batches.generation.left_behind:
-            self.deadline.cancel()
 
 
 def run_worker(settings: Settings, roles: Sequence[Role] = ALL_ROLES) -> None:

@@ -9,6 +9,7 @@ application without committing, so the events are read again.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -16,6 +17,7 @@ import faust
 
 from streams.errors import BrokerError
 from streams.kafka_auth import faust_credentials
+from streams.membership import Membership, fence, hear
 from streams.recovery import OrderlyTables
 from streams.settings import Settings
 
@@ -88,27 +90,51 @@ class NearlineApp(faust.App):
     """A Faust app that commits only what was delivered, and says when it owns its partitions."""
 
     undelivered: Undelivered
+    membership: Membership
     on_ready: Callable[[], None] | None = None
     ready = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, Topic=DeliveredTopic, TableManager=OrderlyTables, **kwargs)
         self.undelivered = Undelivered()
+        self.membership = Membership(float(kwargs["broker_session_timeout"]))
 
     def _new_producer(self) -> Any:
         producer: Any = super()._new_producer()
-        flush = producer.flush
+        flush, make = producer.flush, producer._new_producer
 
         async def flush_and_settle() -> None:
             await flush()
-            await self.undelivered.settle()
+            try:
+                await self.undelivered.settle()
+            except BrokerError as error:
+                raise (self.membership.error() if self.membership.is_lost else error) from error
 
-        producer.flush = flush_and_settle
+        def make_fenced(*args: Any, **kwargs: Any) -> Any:
+            client = make(*args, **kwargs)
+            fence(client.client, self.membership)
+            return client
+
+        producer.flush, producer._new_producer = flush_and_settle, make_fenced
         return producer
 
+    def _new_consumer(self) -> Any:
+        consumer: Any = super()._new_consumer()
+        thread = consumer._thread
+        make = thread._create_consumer
+
+        def make_heard(*args: Any, **kwargs: Any) -> Any:
+            client = make(*args, **kwargs)
+            hear(client._client, self.membership)
+            return client
+
+        thread._create_consumer = make_heard
+        return consumer
+
     def on_rebalance_start(self) -> None:
-        """Partitions are moving: not ready."""
+        """Partitions are moving: not ready, and what is in hand may be another's by now."""
         self.ready = False
+        self.membership.rebalance(time.monotonic())
         super().on_rebalance_start()
 
     def on_rebalance_end(self) -> None:
