@@ -27,6 +27,7 @@ from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.topics import Topics
 
+GIVE_UP_S: Final = 1.0
 TURN_S: Final = 0.5  # an open circuit, or a spent budget, is looked at again after so long at most
 
 
@@ -68,6 +69,8 @@ class HintsAgent:
     async def drain(self, within_s: float) -> bool:
         """Take no more; wait until what is in hand is done. False: it was not, and stays unacknowledged."""
         self.stopping = True
+        if self.store_error:  # it would not be done in time, and is done again elsewhere
+            within_s = min(within_s, GIVE_UP_S)
         try:
             async with asyncio.timeout(within_s), self._at_work:
                 return True
