@@ -116,11 +116,11 @@ class HintsAgent:
                 if self.stopping:
                     return
                 await self._erase(self.queue.take_erasures(self.settings.batch_limit))
-                wait_s = await self._turn(time.monotonic())
+                wait_s = await self._work(time.monotonic())
             self._emptied.set()
             await asyncio.sleep(wait_s)
 
-    async def _turn(self, now_s: float) -> float:
+    async def _work(self, now_s: float) -> float:
         """One batch, or a trial of the model; returns the seconds until the next may be."""
         batches = self.batches
         if batches.breaker.is_open:
