@@ -12,6 +12,11 @@ import pytest
 import redis
 import redis.asyncio
 
+from agents.deny import withdraw
+from agents.deny.gate import DenyGate
+from agents.deny.gated_writer import GatedHintWriter
+from agents.deny.verdicts import verdict
+from agents.deny.withdraw import Change
 from agents.hints.think_source import ThinkSource
 from agents.redis_alive import NOT_YET, RedisAlive
 from agents.think.lifecycle import promote_version, roll_back_version, start_canary, stop_canary
@@ -19,12 +24,17 @@ from agents.think.mapping import LoadOptions, LoadOutcome, load_mapping
 from agents.think.old_versions import find_leftovers, remove_leftovers
 from aigq.redis_findings import look_at_redis
 from aigq.think_serving import served_entry, served_state
+from streams.deny_rule import DenyRule
+from streams.deny_rules import DenyRules
+from streams.deny_store import audit
 from streams.erase_request import Cause, EraseRequest
 from streams.hint_request import Behaviour, HintRequest, Version
 from streams.hint_store import HintReader
 from streams.hint_writer import HintWriter, PublishOutcome
+from streams.metrics import Metrics
 from streams.redis_keys import think_key
 from streams.settings import Settings
+from tests.denying import WINE
 from tests.docs.pages import rows, section, text_of, ticked
 from tests.mapping_folders import write_version
 from tests.redis_databases import empty_database, list_of
@@ -163,6 +173,33 @@ def test_a_loader_of_an_earlier_release_loads_without_the_right_to_look_at_memor
             return (await load_mapping(client, tmp_path)).outcome
 
     assert asyncio.run(load()) is LoadOutcome.LOADED
+
+
+def test_who_denies_withdraws_and_takes_back_with_a_withdrawers_rights(
+    url_of: dict[str, str], tmp_path: Path
+) -> None:
+    write_version(tmp_path, {"cheese": ["red wine", "grapes"]}, ["wine"])
+
+    async def live() -> tuple[Change, Change]:
+        async with redis.asyncio.Redis.from_url(url_of["loader"]) as client:
+            await load_mapping(client, tmp_path)
+        async with redis.asyncio.Redis.from_url(url_of["writer"]) as client:
+            writer = GatedHintWriter(client, DenyGate(client), Metrics(), runs_kept=3, ttl_s=60)
+            await writer.publish([list_of("u1", "red wine", "milk")])
+        async with redis.asyncio.Redis.from_url(url_of["withdrawer"]) as client:
+            added = await add([WINE], client)
+            assert (await verdict(client, "red wine", DenyRules([WINE])))["gates"][-1] == "reading"
+            removed = await withdraw.remove(client, added.added, by="ann", at_ms=2)
+            assert len(await audit(client, 9)) == 3
+        return added, removed
+
+    async def add(rules: list[DenyRule], client: redis.asyncio.Redis) -> Change:
+        await withdraw.preview(client, rules, ["fine wine"], lambda _done, _kind: None)
+        return await withdraw.add(client, rules, ["fine wine"], lambda _done, _kind: None)
+
+    added, removed = asyncio.run(live())
+    assert (added.withdrawn.lists, added.withdrawn.entries, added.withdrawn.popular) == (1, 1, 2)
+    assert removed.freed == 3
 
 
 def test_the_doctor_looks_with_a_doctors_rights(url_of: dict[str, str]) -> None:

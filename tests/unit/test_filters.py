@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agents.hints.filters import FilterRules, filter_candidates, recently_done
 from agents.hints.generator import Candidate
 from agents.session.interest import ACTION_CODES
 from streams.deny_file import terms
+from streams.deny_rule import NO_RESULTS, DenyKind, made
 from streams.deny_rules import NO_RULES, DenyRules
 from streams.hint_request import Behaviour, HintRequest, Version
 from streams.personal_data import is_personal
@@ -103,3 +106,31 @@ def test_the_later_of_two_reasons_to_hold_counts() -> None:
 
 def test_a_view_holds_nothing_back() -> None:
     assert held("milk", of=request((Action.VIEW, 0, "milk"))) == {"milk": 0}
+
+
+def test_what_the_shop_has_nothing_for_is_dropped_under_a_name_of_its_own() -> None:
+    nothing = DenyRules([made(DenyKind.NORMALISED, "unicorns", reason=NO_RESULTS)])
+    assert reasons("Unicorns", "milk", denied=nothing) == {"no_results": 1}
+
+
+def test_a_query_outside_the_shops_words_is_dropped_unless_it_was_reviewed() -> None:
+    made_up = [Candidate("milk", 1.0), Candidate("moon milk deluxe", 0.5)]
+    kept_ones, dropped = filter_candidates(made_up, {}, known={"milk": 7})
+    assert [one.query for one in kept_ones] == ["milk"]
+    assert dropped == {"unknown_words": 1}
+    assert filter_candidates(made_up, {})[1] == {}
+
+
+@given(
+    st.lists(st.sampled_from(["red wine", "WINE", "wine vinegar", "milk", "beer", "root beer", "eggs"])),
+    st.lists(st.sampled_from(["wine", "beer", "milk"]), unique=True),
+)
+def test_no_denied_query_ever_passes_and_no_other_is_called_denied(
+    queries: list[str], texts: list[str]
+) -> None:
+    denied = DenyRules(made(DenyKind.TERM, text, excepts=("wine vinegar", "root beer")) for text in texts)
+    through = kept(*queries, denied=denied)
+    assert all(denied.denying(query) is None for query in through)
+    assert reasons(*queries, denied=denied).get("denied", 0) == sum(
+        denied.denying(query) is not None for query in queries
+    )
