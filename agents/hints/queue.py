@@ -52,7 +52,9 @@ class RequestQueue:
             self._jobs[job.request.user] = job
             return
         self.superseded += 1
-        newer, older = (job, waiting) if job.request.version >= waiting.request.version else (waiting, job)
+        # Asked again after a crash, the same version may come with a shorter window: the first was exact.
+        is_newer = job.request.version > waiting.request.version
+        newer, older = (job, waiting) if is_newer else (waiting, job)
         self._jobs[job.request.user] = replace(newer, since_s=min(job.since_s, waiting.since_s))
         self.acks.finish(older.ticket)
 

@@ -42,6 +42,16 @@ def test_an_older_request_that_comes_late_does_not_replace_a_newer() -> None:
     assert h.acknowledged == [0, 1]
 
 
+def test_of_a_request_that_is_asked_again_the_first_counts() -> None:
+    h = Harness()
+    h.put("u1", 100, 5)
+    again = h.queue.take(1)[0]
+    h.queue.put(again)
+    h.queue.put(Job(again.request, h.acks.begin(("t", 0), 9, lambda: None), None, 0.0))
+    [job] = h.queue.take(10)
+    assert job.ticket.offset == 5
+
+
 def test_users_are_served_in_the_order_they_came() -> None:
     h = Harness()
     for offset, user in enumerate(["a", "b", "a", "c"]):
