@@ -40,9 +40,16 @@ from tests.mapping_folders import write_version
 from tests.redis_databases import empty_database, list_of
 
 PASSWORD = "rights"  # noqa: S105  # of the test's own users
-RIGHTS = {
-    row[0].split(" ")[0]: ticked(row[1]) for row in rows(section(text_of("docs/operations.md"), "Redis"))
-}
+TABLE = rows(section(text_of("docs/operations.md"), "Redis"))
+RIGHTS = {row[0].split(" ")[0]: ticked(row[1]) for row in TABLE}
+KEYS = {row[0].split(" ")[0]: ticked(row[2]) for row in TABLE}
+ROLES = [role for role in RIGHTS if role != "everybody"]
+FORBIDDEN = (
+    *("FLUSHALL", "FLUSHDB", "CONFIG GET *", "CONFIG SET maxmemory 1", "KEYS *", "SHUTDOWN NOSAVE", "SAVE"),
+    *("DEBUG SLEEP 1", "REPLICAOF NO ONE", "SCRIPT FLUSH", "FUNCTION FLUSH", "ACL LIST", "ACL SETUSER a"),
+    *("CLIENT KILL TYPE normal", "CLIENT PAUSE 1", "CLIENT LIST", "MONITOR", "SWAPDB 0 1", "MODULE LIST"),
+    *("RANDOMKEY", "RESTORE aigq:1:doctor 0 x", "DUMP aigq:1:doctor", "RENAME aigq:1:doctor aigq:1:x"),
+)
 
 
 @pytest.fixture
@@ -53,7 +60,7 @@ def url_of(redis_url: str) -> Iterator[dict[str, str]]:
         for role in RIGHTS:
             allowed = [f"+{name.lower().replace(' ', '|')}" for name in (*RIGHTS["everybody"], *RIGHTS[role])]
             admin.execute_command(
-                "ACL", "SETUSER", f"docs-{role}", "reset", "on", f">{PASSWORD}", "~aigq:1:*", *allowed
+                "ACL", "SETUSER", f"docs-{role}", "reset", "on", f">{PASSWORD}", *KEYS[role], *allowed
             )
         yield {role: url.replace("://", f"://docs-{role}:{PASSWORD}@", 1) for role in RIGHTS}
         for role in RIGHTS:
@@ -205,3 +212,50 @@ def test_who_denies_withdraws_and_takes_back_with_a_withdrawers_rights(
 def test_the_doctor_looks_with_a_doctors_rights(url_of: dict[str, str]) -> None:
     findings = look_at_redis(Settings(redis_url=url_of["doctor"]))
     assert {finding.level for finding in findings} == {"ok"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_may_do_what_is_not_in_its_row(url_of: dict[str, str], redis_url: str, role: str) -> None:
+    with redis.Redis.from_url(redis_url) as admin:
+        for command in FORBIDDEN:
+            answer = admin.execute_command("ACL", "DRYRUN", f"docs-{role}", *command.split())
+            assert b"no permissions" in bytes(answer), command
+    with redis.Redis.from_url(url_of[role]) as client:
+        for command in ("FLUSHALL", "CONFIG GET *", "KEYS *"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command.split())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_reaches_a_key_that_is_not_ours(url_of: dict[str, str], redis_url: str, role: str) -> None:
+    with redis.Redis.from_url(redis_url) as admin:
+        for command in ("GET", "LRANGE", "SET", "DEL"):
+            if command in RIGHTS[role]:
+                words = {"LRANGE": ["0", "1"], "SET": ["1"]}.get(command, [])
+                answer = admin.execute_command(
+                    "ACL", "DRYRUN", f"docs-{role}", command, "shop:cart:1", *words
+                )
+                assert b"no permissions" in bytes(answer), command
+    if "EVAL" in RIGHTS[role]:
+        with redis.Redis.from_url(url_of[role]) as client, pytest.raises(redis.exceptions.ResponseError):
+            client.eval("return redis.call('FLUSHALL')", 0)
+
+
+def test_a_reader_cannot_write_even_with_a_writers_commands(url_of: dict[str, str], redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as admin:
+        admin.execute_command(
+            "ACL", "SETUSER", "docs-reader", *(f"+{name.lower()}" for name in ("SET", "DEL"))
+        )
+    with redis.Redis.from_url(url_of["reader"]) as client:
+        for key in ("aigq:1:hints:u1", "aigq:1:deny", "aigq:1:think:current"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.set(key, "x")
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.delete(key)
+
+
+def test_a_writer_cannot_change_the_mapping_or_what_is_denied(url_of: dict[str, str]) -> None:
+    with redis.Redis.from_url(url_of["writer"]) as client:
+        for key in ("aigq:1:think:current", "aigq:1:deny", "aigq:1:{aigq:1:deny}:rules"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.delete(key)
