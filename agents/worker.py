@@ -25,6 +25,7 @@ from streams.settings import Settings
 from streams.topics import broker_away, ensure_topics
 
 log = structlog.get_logger("worker")
+FAILED_WITHIN_S = 5.0  # what failed has nothing to finish: whoever comes next reads it again
 WATCH_EVERY_S = 0.5
 
 
@@ -105,6 +106,7 @@ class Worker:
             await self._watch(self._parts)
         except AigqError as error:
             self.deadline.exit_code = error.exit_code
+            self.deadline.within_s = min(self.deadline.within_s, FAILED_WITHIN_S)
             raise
         finally:
             await self._shut_down()

@@ -46,14 +46,14 @@ def frozen_and_thawed(case: Case, times: int, store: str) -> None:
     """One of two workers sleeps through its session, wakes and finds its partitions taken."""
     other = case.shop.worker("session", "hints", AIGQ_STATE_STORE=store)
     zombie = case.shop.worker("session", "hints", AIGQ_STATE_STORE=store)
-    case.feed(known(real_events()), 3434 / (times * 30.0))
+    case.feed(known(real_events()), 3434 / (times * 34.0))
     ended = 0
     for _ in range(times):
         time.sleep(case.chance.uniform(3.0, 5.0))
         freeze(zombie)
         time.sleep(FROZEN_S)
         thaw(zombie)
-        ended += restart_if_it_ended(zombie, within_s=8.0)
+        ended += restart_if_it_ended(zombie, within_s=12.0)
     other.kill()  # whoever comes next recovers what the zombie left in the changelog
     case.balance()
     case.tell(f"frozen {times} times, ended by itself {ended} times")
