@@ -14,7 +14,10 @@ from agents.offline_replay import OfflineProgress, OfflineResult, offline_replay
 from agents.replay_compare import HINTS, LIST_MISSING, NO_LIST_EXPECTED, compare, read_result
 from agents.session.refresh import RefreshPolicy
 from agents.session.step import Rules
+from streams.deny_rule import DenyKind, made
+from streams.deny_rules import DenyRules
 from streams.errors import DatasetError, ReplayError
+from streams.hint_list import HintList
 from streams.settings import Settings, load_settings
 from tests.logs import CLEAN, FOREIGN, write_jsonl
 from tests.support import NOON_MS, event_json
@@ -171,6 +174,24 @@ def test_a_changed_rule_is_shown_by_user_with_what_and_why(
     assert by_hints.expected != by_hints.got
     assert "hints differ at " in by_hints.why
     assert " -> cooldown (drift " in by_hints.why
+
+
+def test_deny_rules_hold_offline_and_every_other_hint_keeps_its_place(replayed: Any, tmp_path: Path) -> None:
+    log = write_jsonl(tmp_path / "log.jsonl", sessions())
+    mapping = Path("exported_models/think-complete-journey")
+    free = replayed(log, mapping=mapping)
+    query = free.lists[0].hints[0].query
+    denied = DenyRules([made(DenyKind.NORMALISED, query)])
+    held = replayed(log, mapping=mapping, denied=denied)
+    assert held.dropped["denied"] >= sum(query in _queries(one) for one in free.lists) > 0
+    for before, after in zip(free.lists, held.lists, strict=True):
+        assert query not in _queries(after)
+        if query not in _queries(before):
+            assert after == before
+
+
+def _queries(one: HintList) -> list[str]:
+    return [hint.query for hint in one.hints]
 
 
 def test_lists_that_came_or_went_are_shown(replayed: Any, tmp_path: Path) -> None:
