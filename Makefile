@@ -10,7 +10,9 @@ export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL := help
 FAULT_ROUNDS ?= 1
-.PHONY: help demo test faults check reproduce bundle think lock clean
+FUZZ_INPUTS ?= 1000000
+FUZZ_SEED ?= 1
+.PHONY: help demo test faults fuzz check reproduce bundle think lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,11 +26,15 @@ test: $(VENV)/dev.stamp ## all tests, on real embedded servers
 faults: $(VENV)/dev.stamp ## break everything, and account for every event (FAULT_ROUNDS=5: each case so often)
 	@FAULT_ROUNDS=$(FAULT_ROUNDS) $(BIN)/python -m pytest -s tests/faults
 
-check: $(VENV)/dev.stamp ## ruff, mypy --strict, import rules, docs tests
+fuzz: $(VENV)/fuzz.stamp ## a million hostile inputs at every border (FUZZ_INPUTS=, FUZZ_SEED=): docs/fuzzing.md
+	@$(BIN)/python -m tests.fuzz.run --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED)
+
+check: $(VENV)/dev.stamp ## ruff, mypy --strict, import rules, known vulnerabilities, docs tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py constraints.txt $(VENV)/audit
 	$(BIN)/python -m pytest -q tests/docs
 
 reproduce: $(VENV)/dev.stamp ## the paper's comparison from nothing: data, runs, figures (an hour or two)
@@ -66,3 +72,7 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt $(VENV)/python.stamp
 	@echo "Installing AIGQ and its test tools into $(VENV) (once; a few minutes) …"
 	@$(PIP) -e '.[cpu,data,train,think,dev]'
 	@touch $@ $(VENV)/demo.stamp
+
+$(VENV)/fuzz.stamp: $(VENV)/dev.stamp
+	@$(PIP) -e '.[fuzz]'
+	@touch $@
