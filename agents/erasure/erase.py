@@ -154,9 +154,12 @@ def _gone_by(config: Mapping[str, str], now_ms: int, *, compacted: bool) -> tupl
     """When nothing of it is left on Kafka's disks, and a note where that has no bound."""
     if compacted and "compact" not in config.get("cleanup.policy", ""):
         return None, NOT_COMPACTED
-    within_ms = int(config.get("max.compaction.lag.ms" if compacted else "retention.ms", -1))
-    if not compacted:
-        within_ms += int(config.get("segment.ms", 0)) if within_ms >= 0 else 0
+    # Then the tombstone's own key, or the rest of the segment, has its time.
+    first, then = (
+        ("max.compaction.lag.ms", "delete.retention.ms") if compacted else ("retention.ms", "segment.ms")
+    )
+    within_ms = int(config.get(first, -1))
+    within_ms += int(config.get(then, 0)) if within_ms >= 0 else 0
     if not 0 <= within_ms < NEVER_MS:
         return None, NO_BOUND
     return now_ms + within_ms, ""

@@ -70,7 +70,7 @@ class Cleaner:
         for topic in self._topics:
             if "compact" in topic.config("cleanup.policy"):
                 for log in topic.partitions:
-                    if not log.closed and self._is_due(topic, log):
+                    if not log.closed and (self._is_due(topic, log) or _is_overdue(topic, log, time.time())):
                         cleaned += await clean(log, job_for(topic, log, time.time()))
         return cleaned
 
@@ -82,6 +82,20 @@ class Cleaner:
         return (
             is_worth_it and dirty_bytes >= float(topic.config("min.cleanable.dirty.ratio")) * log.size_bytes
         )
+
+
+def _is_overdue(topic: Topic, log: PartitionLog, now_s: float) -> bool:
+    """Whether something has waited for longer than `max.compaction.lag.ms`, however little it is."""
+    longest_s = int(topic.config("max.compaction.lag.ms")) / 1000
+    dirty = (segment for segment in log.segments if segment.end_offset > log.cleaned_until)
+    oldest = next((segment for segment in dirty if segment.size_bytes), None)
+    return oldest is not None and now_s - _first_written_s(oldest, now_s) > longest_s
+
+
+def _first_written_s(segment: Segment, now_s: float) -> float:
+    with segment.mapped() as content:
+        first = next(headers(content), None)
+    return now_s if first is None else first[1].max_timestamp_ms / 1000
 
 
 def job_for(topic: Topic, log: PartitionLog, now_s: float) -> CleaningJob:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from agents.erasure.deletion import find_receipts
 from agents.erasure.export import person_data
 from agents.erasure.receipt import Receipt, is_genuine, subject_of
 from agents.erasure.traces import DEAD_LETTERS, OUTCOMES, STATE, find_people, stores_of
 from agents.session.state import decode_state
+from streams.embedded.servers import EmbeddedKafka
+from streams.kafka_auth import client_options
+from streams.topics import topic_configs
 from tests.shop import Shop, wait_until
 from tests.support import NOON_MS, event_json
 
@@ -168,3 +176,59 @@ def test_a_receipt_that_was_changed_is_not_genuine(shop: Shop) -> None:
     environ = {**os.environ, **shop.environ}
     program = [sys.executable, "-m", "aigq.main", "user", "receipts", "--file", str(saved), "--json"]
     assert subprocess.run(program, env=environ, capture_output=True, timeout=60).returncode == 1
+
+
+@pytest.mark.embedded_only
+def test_nothing_of_a_deleted_person_is_on_kafkas_disk_once_its_time_has_come(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """The bytes themselves, in all compacted topics: the receipt's `gone_by_ms` is kept, only sooner here."""
+    with EmbeddedKafka(tmp_path / "kafka", options=("--clean-every-s", "0.2")) as kafka:
+        shop = Shop(kafka.url, redis_url, tmp_path)
+        try:
+            hurry_compaction(shop)
+            shop.worker("session", "hints", "erasure")
+            user = shop.user(0)
+            bad = {"user_id": user, "action_name": "view", "user_query": "confidential thing"}
+            shop.produce([event_json(text="confidential thing", user=user, event_id="e1")])
+            shop.produce_raw([(user.encode(), orjson.dumps(bad))])
+            topics = (shop.topics.changelog, shop.topics.dead_letters)
+            wait_until(lambda: all(holds(kafka, topic, b"confidential") for topic in topics), "the data")
+            deletion = event_json(action="user_delete", user=user, at_ms=NOON_MS + 9, event_attributes={})
+            shop.produce([deletion])
+            wait_until(lambda: find_receipts(shop.settings, subject_of(user)), "the receipt")
+
+            def is_gone() -> bool:
+                # The newest record of a partition stays, as in Kafka, until another one comes.
+                others = [shop.user(number) for number in range(1, 9)]
+                now = str(time.monotonic())
+                shop.produce(event_json(text="soap", user=one, event_id=one + now) for one in others)
+                shop.produce_raw((one.encode(), b"bad") for one in others)
+                return not any(holds(kafka, topic, b"confidential") for topic in topics)
+
+            wait_until(is_gone, "compaction", 60)
+        finally:
+            shop.close()
+
+
+def hurry_compaction(shop: Shop) -> None:
+    """What takes a day otherwise takes half a second."""
+    hurry = {"max.compaction.lag.ms": "500", "delete.retention.ms": "0"}
+    admin: Any = KafkaAdminClient(**client_options(shop.settings))
+    try:
+        names = (shop.topics.changelog, shop.topics.dead_letters)
+        configs = topic_configs(shop.settings)
+        admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, name, configs[name] | hurry) for name in names]
+        )
+    finally:
+        admin.close()
+
+
+def holds(kafka: EmbeddedKafka, topic: str, word: bytes) -> bool:
+    """Whether the word stands in the topic's files, as they are."""
+    for path in (kafka.data_dir / "topics").glob(f"{topic}-*/*.log"):
+        with contextlib.suppress(FileNotFoundError):  # compaction has just replaced it
+            if word in path.read_bytes():
+                return True
+    return False
