@@ -17,6 +17,8 @@ from streams.embedded.servers import redis_binary
 READY_S = 30.0
 SERVICE = "hints"
 SLOTS = 16_384
+SENTINEL_PASSWORD = "sentinels"  # noqa: S105 - where the others have one
+_SENTINELS_LOGIN = (f"requirepass {SENTINEL_PASSWORD}", f"sentinel sentinel-pass {SENTINEL_PASSWORD}")
 
 
 class Valkey:
@@ -45,7 +47,8 @@ class Valkey:
                     if condition(client):
                         return
             except redis.AuthenticationError:
-                return  # it answers
+                if not login:
+                    return  # it answers
             except redis.RedisError:
                 pass
             assert time.monotonic() < deadline_s, f"waited in vain for the server on {self.port}"
@@ -57,24 +60,31 @@ class Valkey:
 
 
 @contextmanager
-def watched_pair(folder: Path) -> Iterator[tuple[Valkey, Valkey, str]]:
-    """A primary, its replica, three Sentinels that watch them, and the URL that names the Sentinels."""
+def watched_pair(folder: Path, password: str = "") -> Iterator[tuple[Valkey, Valkey, str]]:
+    """A primary, its replica, three Sentinels that watch them, and the URL that names the Sentinels.
+
+    password: of all of them.
+    """
     started: list[Valkey] = []
+    locked = (f"requirepass {password}", f"primaryauth {password}") if password else ()
     try:
-        primary = Valkey(folder / "primary", 'save ""', "repl-diskless-sync-delay 0")
+        primary = Valkey(folder / "primary", 'save ""', "repl-diskless-sync-delay 0", *locked)
         started.append(primary)
-        replica = Valkey(folder / "replica", 'save ""', f"replicaof {HOST} {primary.port}")
+        replica = Valkey(folder / "replica", 'save ""', f"replicaof {HOST} {primary.port}", *locked)
         started.append(replica)
-        replica.wait(lambda client: client.info("replication")["master_link_status"] == "up")
+        login = f":{password}@" if password else ""
+        replica.wait(lambda client: client.info("replication")["master_link_status"] == "up", login)
         watch = (
             f"sentinel monitor {SERVICE} {HOST} {primary.port} 2",
             f"sentinel down-after-milliseconds {SERVICE} 1000",
             f"sentinel failover-timeout {SERVICE} 5000",
+            *((f"sentinel auth-pass {SERVICE} {password}", *_SENTINELS_LOGIN) if password else ()),
         )
         sentinels = [Valkey(folder / f"sentinel{n}", *watch, sentinel=True) for n in range(3)]
         started += sentinels
+        sentinel_login = f":{SENTINEL_PASSWORD}@" if password else ""
         for one in sentinels:
-            one.wait(_knows_all)
+            one.wait(_knows_all, sentinel_login)
         hosts = ",".join(one.address for one in sentinels)
         yield primary, replica, f"redis+sentinel://{hosts}/{SERVICE}/0"
     finally:

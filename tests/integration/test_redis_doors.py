@@ -23,7 +23,7 @@ from streams.settings import Settings, load_settings
 from tests.certificates import Authority, Certificate
 from tests.mapping_folders import write_version
 from tests.redis_databases import empty_database, list_of
-from tests.redis_servers import SERVICE, Valkey, cluster_of_three, watched_pair
+from tests.redis_servers import SENTINEL_PASSWORD, SERVICE, Valkey, cluster_of_three, watched_pair
 from tests.shop import Shop, wait_until
 from tests.support import NOON_MS, event_json
 
@@ -103,6 +103,23 @@ def test_connections_to_a_primary_that_became_a_replica_find_the_new_one(pair: P
             raise AssertionError("the new primary was not found")
 
     assert asyncio.run(run()) == [PublishOutcome.PUBLISHED]
+
+
+def test_sentinels_and_servers_have_logins_of_their_own(tmp_path: Path) -> None:
+    with watched_pair(tmp_path / "redis", "servers") as (primary, _, url):
+        with redis.Redis.from_url(f"redis://:servers@{primary.address}") as admin:
+            admin.execute_command(
+                "ACL", "SETUSER", "aigq", "on", ">ours", "~aigq:1:*", "+@all", "-@dangerous"
+            )
+        login = {"redis_username": "aigq", "redis_password": "ours"}
+        own = {"redis_sentinel_password": SENTINEL_PASSWORD}
+        assert set(asyncio.run(published(load_settings({}, redis_url=url, **login, **own))))
+        with pytest.raises((StoreRefusedError, StoreUnavailableError)):
+            asyncio.run(published(load_settings({}, redis_url=url, **login)))
+        with pytest.raises(StoreRefusedError, match="AIGQ_REDIS_PASSWORD"):
+            asyncio.run(
+                published(load_settings({}, redis_url=url, **own, **login | {"redis_password": "other"}))
+            )
 
 
 def test_the_doctor_names_the_primary_and_counts_the_sentinels(pair: Pair) -> None:
