@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from streams.embedded import protocol
 from streams.embedded.codes import Code
 from streams.embedded.logins import SASL_AUTHENTICATE, SASL_HANDSHAKE, Login, Users
+from streams.embedded.nulls import forbidden_null
 from streams.embedded.protocol import API_VERSIONS, APIS, Fields, NotKafkaError, RequestHeader
 from streams.embedded.rights import refusal
 
@@ -122,7 +123,13 @@ class Server:
             return self._refuse_version(header)
         request = protocol.decode_request(frame, header)
         caller = Caller(header.version, header.client_id, host)
-        fields = await self._fields(header, request, caller, login)
+        try:
+            fields = await self._fields(header, request, caller, login)
+        except (TypeError, AttributeError) as error:
+            null = forbidden_null(request, header.version)
+            if not null:
+                raise
+            raise NotKafkaError(f"{APIS[header.api_key].name}: {null} is null") from error
         if fields is None:
             return None
         return protocol.encode_response(header.api_key, header.version, header.correlation_id, fields)
