@@ -32,12 +32,19 @@ def configure_logs(level: str = "info", stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
+    handler.addFilter(_is_ours)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processors=[_library_name, *shared, _drop_meta, *ends])
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Not what a stranger's malformed request to the endpoint brings about: a traceback with its text."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (record.name == "aiohttp.server" and type(error).__module__ == "aiohttp.http_exceptions")
 
 
 def _rendered(*, on_terminal: bool) -> list[Any]:
