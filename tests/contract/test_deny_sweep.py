@@ -14,11 +14,13 @@ import orjson
 import pytest
 import redis
 import redis.asyncio
+from typer.testing import CliRunner
 
 from agents.deny.sweep import Sweep
 from agents.deny.values import cleaned
 from agents.think.entries import Pace
 from agents.think.mapping import LoadOptions, load_mapping
+from aigq.main import app
 from streams.deny_file import terms
 from streams.deny_rule import DenyKind, made
 from streams.deny_rules import DenyRules
@@ -26,7 +28,7 @@ from streams.deny_store import add_rule
 from streams.errors import DenyRuleError
 from streams.hint_list import HEAD, HintList
 from streams.hint_writer import HintWriter, PublishOutcome
-from streams.redis_keys import DENY, hints_key, popular_key, think_index_key, think_key
+from streams.redis_keys import DENY, DENY_RULES, hints_key, popular_key, think_index_key, think_key
 from tests.denying import (
     SWEEP_IN_CHILD,
     WINE,
@@ -267,3 +269,37 @@ def test_no_reader_and_no_store_keeps_what_a_rule_of_any_kind_denies(
     assert shown(url, "u") == ("milk",)
     assert "evil thing" not in stored_queries(client)
     assert made(kind, "evil thing").id == aigq_deny(url, "list")["rules"][0]["id"]
+
+
+def test_a_removal_that_was_cut_off_is_finished_by_a_sweep(url: str, client: redis.Redis) -> None:
+    push(client, "u", "milk")
+    told = aigq_deny(url, "add", "wine", bundle=BUNDLE)
+    assert "box wine" in denied_set(client)
+    client.hdel(DENY_RULES, told["added"][0])  # the first step of a removal, and no other
+    aigq_deny(url, "sweep")
+    assert denied_set(client) == set()
+
+
+def test_a_terminal_is_not_moved_by_what_people_deny(url: str, client: redis.Redis) -> None:
+    push(client, "u", "\x1b[2Jevil", "milk")
+    environ = {"AIGQ_REDIS_URL": url, "AIGQ_BUNDLE_DIR": "/nowhere", "COLUMNS": "200"}
+    for arguments in (
+        ["add", "\x1b[2Jevil", "--reason", "\x1b]0;title\x07", "--by", "\u202eann", "--dry-run"],
+        ["add", "\x1b[2Jevil", "--reason", "\x1b]0;title\x07", "--by", "\u202eann"],
+        ["list"],
+        ["test", "\x1b[2Jevil", "[bold]x[/bold]"],
+        ["audit"],
+    ):
+        done = CliRunner().invoke(app, ["deny", *arguments], env=environ, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        assert not {"\x1b", "\x07", "\u202e"} & set(done.output)
+    assert "evil" not in " ".join(stored_queries(client))
+
+
+def test_a_mistake_is_explained_and_changes_nothing(url: str, client: redis.Redis, tmp_path: Path) -> None:
+    for arguments in (["add", "a*", "--kind", "pattern"], ["add", "--file", str(tmp_path / "none")]):
+        with pytest.raises(DenyRuleError, match=r"No rule was added\."):
+            aigq_deny(url, *arguments)
+    aigq_deny_usage = CliRunner().invoke(app, ["deny", "add"], env={"AIGQ_REDIS_URL": url})
+    assert aigq_deny_usage.exit_code == 2
+    assert client.keys("aigq:1:*deny*") == []
