@@ -74,6 +74,16 @@ class _PrimaryPool(SentinelConnectionPool):
                 one.close()
 
 
+class _LazyCluster(redis.asyncio.RedisCluster):
+    """Connects at its first command, as the client of one server does, and not where it is entered."""
+
+    async def __aenter__(self) -> _LazyCluster:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
 def connect_redis(settings: Settings) -> redis.asyncio.Redis:
     """Asynchronous client; it connects at its first command. Raises SettingsError.
 
@@ -154,9 +164,7 @@ def _async_cluster(
     place: RedisPlace, options: dict[str, Any], retry: AsyncRetry
 ) -> redis.asyncio.RedisCluster:
     nodes = [AsyncClusterNode(host, port) for host, port in place.hosts]
-    client = redis.asyncio.RedisCluster(
-        startup_nodes=nodes, require_full_coverage=False, retry=retry, **options
-    )
+    client = _LazyCluster(startup_nodes=nodes, require_full_coverage=False, retry=retry, **options)
     kind = _cancellable(client.connection_kwargs["connection_class"])
     client.connection_kwargs["connection_class"] = kind
     for node in client.nodes_manager.startup_nodes.values():

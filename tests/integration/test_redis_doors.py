@@ -21,6 +21,7 @@ from streams.redis_client import connect_redis, forget_connections
 from streams.redis_keys import hints_key
 from streams.settings import Settings, load_settings
 from tests.certificates import Authority, Certificate
+from tests.docs.test_redis_rights import KEYS, RIGHTS
 from tests.mapping_folders import write_version
 from tests.redis_databases import empty_database, list_of
 from tests.redis_servers import SENTINEL_PASSWORD, SERVICE, Valkey, cluster_of_three, watched_pair
@@ -151,6 +152,37 @@ def test_lists_are_written_to_a_cluster_and_read_from_it(cluster: str) -> None:
             return (await reader.get("u7", trigger=["milk"], application="a", locale="b")).queries
 
     assert asyncio.run(read()) == ("milk",)
+
+
+def test_a_reader_and_a_writer_need_no_more_rights_on_a_cluster_than_are_listed(cluster: str) -> None:
+    places = [place.rpartition(":") for place in cluster.partition("://")[2].split(",")]
+    for role in ("reader", "writer"):
+        names = (*RIGHTS["everybody"], *RIGHTS["cluster"], *RIGHTS[role])
+        allowed = [f"+{name.lower().replace(' ', '|')}" for name in names]
+        for host, _, port in places:
+            with redis.Redis(host, int(port)) as admin:
+                admin.execute_command("ACL", "SETUSER", role, "reset", "on", ">rights", *KEYS[role], *allowed)
+    url = {role: cluster.replace("://", f"://{role}:rights@") for role in ("reader", "writer")}
+    outcomes = asyncio.run(published(load_settings({}, redis_url=url["writer"]), as_of=5_000))
+    assert outcomes == [PublishOutcome.PUBLISHED] * len(USERS)
+    with HintReader.from_url(url["reader"]) as reader:
+        assert all(reader.get(user, trigger=["milk"]).queries == ("milk",) for user in USERS)
+
+
+def test_a_cluster_that_is_away_is_unavailable_at_the_first_command() -> None:
+    async def run() -> None:
+        async with AsyncHintReader.from_url("redis+cluster://127.0.0.1:1") as reader:
+            await reader.get("u")
+
+    with pytest.raises(StoreUnavailableError):
+        asyncio.run(run())
+    with pytest.raises(StoreUnavailableError):
+        asyncio.run(published_through_a_context("redis+cluster://127.0.0.1:1"))
+
+
+async def published_through_a_context(url: str) -> None:
+    async with connect_redis(load_settings({}, redis_url=url)) as client:
+        await HintWriter(client, runs_kept=1, ttl_s=60).publish([list_of("u", "milk")])
 
 
 def test_a_whole_worker_without_think_runs_on_a_cluster(cluster: str, kafka_url: str, tmp_path: Path) -> None:
