@@ -17,6 +17,7 @@ import faust
 
 from streams.errors import BrokerError
 from streams.kafka_auth import faust_credentials
+from streams.local_state import WholeTable
 from streams.membership import Membership, fence, hear
 from streams.recovery import OrderlyTables
 from streams.settings import Settings
@@ -95,7 +96,7 @@ class NearlineApp(faust.App):
     ready = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, Topic=DeliveredTopic, TableManager=OrderlyTables, **kwargs)
+        super().__init__(*args, Topic=DeliveredTopic, Table=WholeTable, TableManager=OrderlyTables, **kwargs)
         self.undelivered = Undelivered()
         self.membership = Membership(float(kwargs["broker_session_timeout"]))
 

@@ -16,7 +16,8 @@
     ├── EmbeddedServerError      an embedded broker or Redis did not start or died       exit 5
     ├── DatasetError             a dataset or log is missing or unreadable               exit 6
     ├── ReplayError              a replay cannot start or go on                          exit 6
-    └── TrainingError            training or export cannot go on                         exit 7
+    ├── TrainingError            training or export cannot go on                         exit 7
+    └── LocalStateError          a worker's local state cannot be read or written        exit 8
 
 Each error has a message (what happened, and what is unchanged) and an action (what to do now).
 The command line prints both and leaves with ``exit_code``.
@@ -127,3 +128,9 @@ class TrainingError(AigqError):
     """Training or export cannot go on; the last good checkpoint stays."""
 
     exit_code = 7
+
+
+class LocalStateError(AigqError):
+    """A worker's local state cannot be read or written; what Kafka has is whole."""
+
+    exit_code = 8

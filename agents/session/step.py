@@ -51,8 +51,10 @@ def apply_event(state: SessionState | None, event: BehaviorEvent, source: Source
         state = new_state(rules)
     if source.offset <= state.offsets.get(source.partition, -1):
         again = _asked_again(state, event.person, source, rules)
+        is_last = source.offset == state.offsets[source.partition]
         return Step(
             Outcome.REPLAYED,
+            state if is_last else None,  # a store on disk may know it while the changelog does not
             requests=again,
             erase=erased_again(state, event.person, source),
             handover=handover,
@@ -95,7 +97,7 @@ def apply_due(state: SessionState | None, user: str, due_ms: int, rules: Rules) 
         again = state.listed is not None and state.listed.version.as_of_ms == due_ms
         void = state.listed is not None and state.listed.reason is Reason.CONSENT
         requests = (_request(state, user, Source("", 0, 0), rules),) if again and not void else ()
-        return Step(Outcome.REPLAYED, requests=requests)
+        return Step(Outcome.REPLAYED, state if again else None, requests=requests)
     state = _settle(with_encoder(state, rules), rules)
     listed = _listed(state)
     decision = Decision(True, listed.reason, listed.reason)

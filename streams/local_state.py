@@ -1,0 +1,57 @@
+"""A table whose local store must work: a full or broken disk ends the process before it acknowledges more.
+
+An exception would not do. Faust acknowledges an event whose agent raised, and an agent that catches it would
+set aside, as broken, an event that is not. After a restart the event is read again, on the changelog's state.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import faust
+import structlog
+
+from streams.errors import LocalStateError
+
+log = structlog.get_logger("local_state")
+GUARDED: Final = ("_get", "_set", "_del", "_contains", "apply_changelog_batch", "set_persisted_offset")
+
+
+class WholeTable(faust.Table[bytes, bytes]):
+    """A Faust table that ends the process when its store on disk fails."""
+
+    def _new_store_by_url(self, url: Any) -> Any:
+        store = super()._new_store_by_url(url)
+        if str(url).startswith("rocksdb"):
+            for name in GUARDED:
+                setattr(store, name, or_end(getattr(store, name)))
+        return store
+
+
+def or_end(work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work`, but the process ends when the disk fails it. The store raises plain exceptions for that."""
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return work(*args, **kwargs)
+        except Exception as error:
+            if type(error) is Exception or isinstance(error, OSError):
+                end(error)
+            raise
+
+    return guarded
+
+
+def end(cause: Exception) -> None:
+    """Say why, and end the process without another word to Kafka."""
+    error = LocalStateError(
+        f"The local state cannot be read or written: {cause}. Nothing was acknowledged after it.",
+        action="Make room in AIGQ_DATA_DIR, or give the worker another; it recovers from the changelog.",
+    )
+    log.error("local_state_failed", error=error.message, action=error.action)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(error.exit_code)
