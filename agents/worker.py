@@ -27,6 +27,7 @@ from streams.topics import broker_away, ensure_topics
 log = structlog.get_logger("worker")
 FAILED_WITHIN_S = 5.0  # what failed has nothing to finish: whoever comes next reads it again
 WATCH_EVERY_S = 0.5
+STOOD_STILL_S = 5.0
 
 
 class Worker:
@@ -152,12 +153,13 @@ class Worker:
     def _own_problem(self, now_s: float) -> dict[str, str]:
         """A process that was stopped, or starved, may have lost its partitions without knowing it yet."""
         self._notice_standstill(now_s, turn=False)
-        recent = now_s - self._told_at_s < self.settings.session_timeout_s
+        heartbeats_s = 2 * max(1, self.settings.session_timeout_s // 5)  # by then the group has said
+        recent = now_s - self._told_at_s < heartbeats_s
         return {"worker": self._stood_still} if recent else {}
 
     def _notice_standstill(self, now_s: float, *, turn: bool = True) -> None:
         gap_s = now_s - self._turned_s
-        if gap_s > self.settings.session_timeout_s / 2:
+        if gap_s > STOOD_STILL_S:
             self._stood_still = f"stood still for {gap_s:.0f} s: others may have its partitions"
             self._told_at_s = now_s
             if turn:

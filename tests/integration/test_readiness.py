@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import orjson
 import pytest
 import redis
 
+from agents.worker import STOOD_STILL_S
 from aigq.services import WorkerProcess
 from streams.embedded.servers import EmbeddedKafka, EmbeddedRedis
 from tests.shop import Shop, get, wait_until
@@ -128,6 +130,16 @@ def test_a_redis_that_is_gone_is_named_though_nothing_is_to_be_published(
 
 
 def test_a_worker_that_stood_still_says_so_when_it_wakes(own_shop: Shop) -> None:
+    worker = own_shop.worker("session", "hints", AIGQ_SESSION_TIMEOUT_S="60")
+    wait_until_ready(worker)
+    os.kill(worker.pid, signal.SIGSTOP)
+    time.sleep(STOOD_STILL_S + 1)
+    os.kill(worker.pid, signal.SIGCONT)
+    assert "stood still" in ready(worker)["problems"]["worker"]
+    wait_until_ready(worker)
+
+
+def test_one_that_stood_still_beyond_its_session_is_replaced_and_ends(own_shop: Shop) -> None:
     worker = own_shop.worker("session", "hints")
     other = own_shop.worker("session", "hints")
     wait_until_ready(worker)
@@ -139,7 +151,5 @@ def test_a_worker_that_stood_still_says_so_when_it_wakes(own_shop: Shop) -> None
         )
     finally:
         os.kill(worker.pid, signal.SIGCONT)
-    assert not ready(worker)["ready"]
-    assert "stood still" in ready(worker)["problems"]["worker"]
+    wait_until(lambda: not worker.is_running, "the one that woke to end")
     wait_until_ready(other)
-    wait_until_ready(worker)
