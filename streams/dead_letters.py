@@ -17,6 +17,7 @@ from faust.types import EventT
 from streams.errors import AigqError, CodecError, EventError
 from streams.metrics import Metrics
 from streams.records import Source
+from streams.unexpected import without_values
 
 log = structlog.get_logger("dead_letters")
 CUT_BYTES: Final = 64 * 1024
@@ -41,14 +42,16 @@ async def set_aside(topic: Any, record: EventT[Any], error: Exception, metrics: 
     """Send a record that could not be used to the dead letters, count it, and log what is our fault."""
     source = source_of(record)
     if not isinstance(error, AigqError):
-        log.error("record_failed", error=repr(error), topic=source.topic, offset=source.offset)
+        log.error("record_failed", error=without_values(error), topic=source.topic, offset=source.offset)
     kept = [] if record.key is None else [(KEY_HEADER, record.key)]
     headers = [*dead_letter_headers(headers_of(record), source, error), *kept]
     key, value = source.name.encode(), record.value or b""
     try:
         await topic.send(key=key, value=value, headers=headers, partition=source.partition)
     except Exception as refused:  # too large for the topic, say; the reason and the beginning are kept
-        log.error("dead_letter_refused", error=repr(refused), topic=source.topic, offset=source.offset)
+        log.error(
+            "dead_letter_refused", error=without_values(refused), topic=source.topic, offset=source.offset
+        )
         cut = [
             ("aigq.cut_from_bytes", str(len(value)).encode()),
             (KEY_HEADER, (record.key or b"")[:CUT_BYTES]),

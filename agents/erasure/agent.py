@@ -28,6 +28,7 @@ from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.signatures import SigningKey, create_signing_key, load_signing_key
 from streams.topics import Topics
+from streams.unexpected import without_values
 
 log = structlog.get_logger("erasure")
 GATHER_S: Final = 0.5
@@ -100,8 +101,9 @@ class ErasureAgent:
             try:
                 done = await asyncio.to_thread(erase_people, self.settings, [one.request for one in batch])
             except Exception as error:
-                wait_s = self.breaker.failed(f"{len(batch)} deletions wait: {error}", time.monotonic())
-                log.error("not_erased", people=len(batch), error=str(error), retry_in_s=round(wait_s, 1))
+                problem = without_values(error)
+                wait_s = self.breaker.failed(f"{len(batch)} deletions wait: {problem}", time.monotonic())
+                log.error("not_erased", people=len(batch), error=problem, retry_in_s=round(wait_s, 1))
                 await asyncio.sleep(wait_s)
                 self.breaker.begin_trial()
             else:

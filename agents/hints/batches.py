@@ -22,6 +22,7 @@ from streams.acks import Partition
 from streams.backoff import BackOff, Breaker
 from streams.errors import BundleError, EventError
 from streams.hint_request import HintRequest
+from streams.unexpected import without_values
 
 log = structlog.get_logger("hints")
 DIFFERENT_REQUESTS: Final = 5  # so many failed, and none went well: it is the model
@@ -145,8 +146,9 @@ class Batches:
                 self.known_good = one.job.request
 
     def _open(self, error: Exception, now_s: float) -> None:
-        wait_s = self.breaker.failed(str(error)[:500], now_s)
-        log.error("model_fails", error=str(error)[:500], held=len(self.held), retry_in_s=round(wait_s, 1))
+        problem = without_values(error)
+        wait_s = self.breaker.failed(problem, now_s)
+        log.error("model_fails", error=problem, held=len(self.held), retry_in_s=round(wait_s, 1))
         for one in self.held:
             one.last_try = True
 
