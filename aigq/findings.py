@@ -60,8 +60,16 @@ def _cluster(admin: KafkaAdminClient, settings: Settings) -> Finding:
         return Finding("kafka", "problem", found, action)
     version = str(admin.get_broker_version_data(ids[0])).strip("<>").removeprefix("BrokerVersionData ")
     return Finding(
-        "kafka", "ok", f"{settings.kafka_url} answers, {brokers} broker(s), speaks Kafka {version}"
+        "kafka",
+        "ok",
+        f"{settings.kafka_url} answers, {brokers} broker(s), speaks Kafka {version}, {_way_in(settings)}",
     )
+
+
+def _way_in(settings: Settings) -> str:
+    login = settings.kafka_sasl_mechanism if settings.kafka_security.startswith("SASL") else "no login"
+    tls = "TLS" if settings.kafka_security.endswith("SSL") else "no TLS"
+    return f"{tls}, with a client certificate, {login}" if settings.kafka_cert_file else f"{tls}, {login}"
 
 
 def _topics(admin: KafkaAdminClient, settings: Settings) -> list[Finding]:

@@ -22,7 +22,7 @@ from streams.kafka_auth import client_options, faust_credentials
 from streams.settings import Settings, load_settings
 from streams.topics import Topics, broker_away, ensure_topics
 from tests.certificates import Authority
-from tests.integration.doors import MECHANISMS, PASSWORD, Door, opened_door, tls_options
+from tests.integration.doors import MECHANISMS, PASSWORD, Door, opened_door, tls_options, users_file
 from tests.shop import Shop, wait_until
 from tests.support import NOON_MS, event_json
 
@@ -170,6 +170,18 @@ def test_a_client_certificate_opens_a_door_that_asks_for_one(tmp_path: Path) -> 
         for wrong in (None, stranger):
             error = broker_away(with_certificate_of(wrong), KafkaTimeoutError())
             assert "AIGQ_KAFKA_CERT_FILE" in error.action or "TLS" in error.message
+
+
+def test_the_doctor_says_how_it_came_in_and_warns_of_a_login_without_tls(door: Door, tmp_path: Path) -> None:
+    found = [one for one in examine(load_settings({}, **door.settings)) if one.part == "kafka"]
+    assert [one.level for one in found] == ["ok"]
+    assert found[0].found.endswith("TLS, SCRAM-SHA-512")
+    with EmbeddedKafka(tmp_path / "kafka", options=("--users", str(users_file(tmp_path)))) as kafka:
+        bare: dict[str, Any] = {"kafka_url": kafka.url, "kafka_security": "SASL_PLAINTEXT"}
+        login = {"kafka_username": "aigq", "kafka_password": PASSWORD, "kafka_sasl_mechanism": "PLAIN"}
+        found = [one for one in examine(load_settings({}, **bare, **login)) if one.part == "kafka"]
+    assert [one.level for one in found] == ["ok", "warning"]
+    assert "in the clear" in found[1].found
 
 
 def test_a_wrong_password_ends_within_a_bound_and_the_doctor_says_why(door: Door) -> None:
