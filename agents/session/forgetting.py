@@ -67,7 +67,9 @@ def withdrawn(state: SessionState, event: BehaviorEvent, source: Source) -> Step
 def deleted(state: SessionState | None, event: BehaviorEvent, source: Source, rules: Rules) -> Step:
     """The person asks to be deleted."""
     if state is not None and source.offset <= state.offsets.get(source.partition, -1):
-        return Step(Outcome.REPLAYED, erase=erased_again(state, event.person, source))
+        is_last = source.offset == state.offsets[source.partition]
+        stored = state if is_last else None  # a store on disk may know it while the changelog does not
+        return Step(Outcome.REPLAYED, stored, erase=erased_again(state, event.person, source))
     if state is None:  # lists of a state that was lost may be dated later, as far as a clock may be wrong
         version = Version(event.timestamp + FUTURE_TOLERANCE_MS, source.offset)
     else:

@@ -38,7 +38,7 @@ def hand_over(state: SessionState | None, asked: Handover, place: int, rules: Ru
     if state is not None and not state.consent:
         return Step(Outcome.WITHDRAWN)
     if state is not None and state.bounds.joined_to and at_ms <= state.bounds.not_before_ms:
-        return Step(Outcome.REPLAYED)
+        return Step(Outcome.REPLAYED, state)  # a store on disk may know it while the changelog does not
     known = state or new_state(rules)
     version = version_after(known, at_ms, max(known.offsets.values(), default=0))
     bounds = Bounds(max(at_ms, known.interest.at_ms), at_ms + rules.erased_kept_ms, asked.user)
@@ -52,8 +52,8 @@ def hand_over(state: SessionState | None, asked: Handover, place: int, rules: Ru
 
 def late_behaviour(state: SessionState, event: BehaviorEvent, source: Source, rules: Rules) -> Step:
     """An anonymous behaviour from before the `identify` goes to the user."""
-    if source.offset <= state.offsets.get(source.partition, -1):
-        return Step(Outcome.REPLAYED)
+    if source.offset <= (last := state.offsets.get(source.partition, -1)):
+        return Step(Outcome.REPLAYED, state if source.offset == last else None)
     digest = event_digest(event.event_id or source.name)
     alone = with_behaviour(new_state(rules), behaviour_of(event), digest, rules)
     given = Handover(event.person, state.bounds.joined_to, event.timestamp, state=encode_state(alone))
@@ -68,7 +68,7 @@ def take_over(state: SessionState | None, given: Handover, rules: Rules) -> Step
         return Step(Outcome.DELETED if mine.bounds.is_deleted else Outcome.WITHDRAWN)
     client, whole = event_digest(given.client), given.place >= 0
     if whole and mine.bounds.has_taken(client, given.place):
-        return Step(Outcome.REPLAYED)
+        return Step(Outcome.REPLAYED, state)
     theirs = with_encoder(decode_state(given.state), rules)
     joined = _with_behaviours(mine, theirs, rules, whole=whole)
     if whole:
@@ -80,7 +80,7 @@ def take_over(state: SessionState | None, given: Handover, rules: Rules) -> Step
             bounds=replace(joined.bounds, taken_over=mine.bounds.with_taken(client, given.place)),
         )
     elif joined is mine:
-        return Step(Outcome.DUPLICATE)
+        return Step(Outcome.DUPLICATE, state)
     return Step(Outcome.APPLIED, _owing(joined, given.at_ms, rules))
 
 

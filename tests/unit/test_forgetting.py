@@ -77,7 +77,7 @@ def test_who_comes_back_and_consents_starts_anew_and_old_events_stay_forgotten()
 def test_a_deletion_read_again_after_a_crash_erases_again_and_changes_nothing() -> None:
     state, steps = run([*SHOPPED, DELETION])
     _, [again] = run([DELETION], state, first=3)
-    assert (again.outcome, again.state) == (Outcome.REPLAYED, None)
+    assert (again.outcome, again.state) == (Outcome.REPLAYED, state)
     assert again.erase and again.erase.version == steps[-1].erase.version
     assert again.erase.cause is Cause.USER_DELETE
 
