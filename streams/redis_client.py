@@ -26,7 +26,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from streams.errors import SettingsError, StoreUnavailableError
-from streams.redaction import without_secrets
+from streams.redaction import hide_login, without_secrets
 from streams.redis_url import RedisPlace, parse_redis_url
 from streams.settings import Settings
 
@@ -138,6 +138,7 @@ def is_cluster(client: object) -> bool:
 
 def reader_settings(url: str, timeout_s: float) -> Settings:
     """Settings of a reader that is given a URL and none of the environment."""
+    hide_login(url)
     return Settings(redis_url=url, redis_timeout_s=timeout_s)
 
 
