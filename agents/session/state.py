@@ -167,7 +167,9 @@ def encode_state(state: SessionState) -> bytes:
 
 
 def _pack_text(text: str) -> bytes:
-    raw = text.encode("utf-8", "replace")[:255]
+    raw = text.encode("utf-8", "replace")
+    if len(raw) > 255:  # cut between two characters, or the text that is read back is another one
+        raw = raw[:255].decode("utf-8", "ignore").encode()
     return bytes((len(raw),)) + raw
 
 
