@@ -91,7 +91,7 @@ class Sweep:
     client: redis.asyncio.Redis
     rules: DenyRules
     act: bool = True
-    rest: float = 0.25
+    rest: float = 0.1
     report: Report = lambda _done, _note: None
     found: Withdrawn = field(default_factory=Withdrawn)
 

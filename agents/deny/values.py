@@ -5,6 +5,7 @@ Every field that is not looked at stays as it is, in its place: a hint list keep
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -12,6 +13,7 @@ import orjson
 from agents.hints.filters import forbidden
 from streams.deny_rules import DenyRules
 
+CACHE_SIZE: Final = 65_536
 _HOLDERS: Final = ("hints", "queries")  # where a hint list, and where an entry of Think, has its queries
 
 
@@ -52,7 +54,13 @@ def _allowed(items: list[Any], rules: DenyRules, taken: dict[str, tuple[str, ...
 
 def _is_taken(item: Any, rules: DenyRules, taken: dict[str, tuple[str, ...]]) -> bool:
     query = item.get("query") if isinstance(item, dict) else None
-    if not isinstance(query, str) or forbidden(query, rules) is None:
-        return False
-    taken[query] = ids_of(query, rules)
-    return True
+    ids = _taken_by(query, rules) if isinstance(query, str) else None
+    if ids is not None and query:
+        taken[query] = ids
+    return ids is not None
+
+
+@lru_cache(CACHE_SIZE)
+def _taken_by(query: str, rules: DenyRules) -> tuple[str, ...] | None:
+    """None: it may be shown. A sweep asks for the same queries again and again."""
+    return None if forbidden(query, rules) is None else ids_of(query, rules)

@@ -1,4 +1,4 @@
-"""No gate lets a matching query through, whatever rules and lists there are; the others keep their places."""
+"""No gate lets a matching query through, whatever rules and lists there are; all others keep their place."""
 
 from __future__ import annotations
 
