@@ -1,4 +1,4 @@
-"""The broker killed and restarted under load, for less and for more than a session. Once in `make test`."""
+"""The broker killed and restarted under load, for less and for more than a session. With `make faults`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.faults.case import Case
 from tests.faults.known_stream import known, real_events
 from tests.faults.restless import restart_if_it_ended
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(500)]
 
 
 def killed_and_restarted(case: Case, away_s: tuple[float, ...], purchases: int, rate: float) -> None:
@@ -31,6 +31,5 @@ def test_a_broker_that_is_killed_and_restarted_loses_nothing(case: Case) -> None
     killed_and_restarted(case, (1.0,), purchases=1000, rate=100.0)
 
 
-@pytest.mark.faults
 def test_a_broker_that_is_killed_four_times_and_away_beyond_the_session_loses_nothing(case: Case) -> None:
     killed_and_restarted(case, (0.0, 3.0, 10.0, 15.0), purchases=3000, rate=50.0)

@@ -42,11 +42,11 @@ def test_a_worker_killed_twenty_times_at_random_moments_loses_nothing(case: Case
     killed_at_random(case, kills=20, purchases=3000, rate=22.0, AIGQ_STATE_STORE=store)
 
 
-def frozen_and_thawed(case: Case, times: int, store: str) -> None:
+def frozen_and_thawed(case: Case, times: int, store: str, purchases: int, rate: float) -> None:
     """One of two workers sleeps through its session, wakes and finds its partitions taken."""
     other = case.shop.worker("session", "hints", AIGQ_STATE_STORE=store)
     zombie = case.shop.worker("session", "hints", AIGQ_STATE_STORE=store)
-    case.feed(known(real_events()), 3434 / (times * 34.0))
+    case.feed(known(real_events(purchases)), rate)
     ended = 0
     for _ in range(times):
         time.sleep(case.chance.uniform(3.0, 5.0))
@@ -60,13 +60,13 @@ def frozen_and_thawed(case: Case, times: int, store: str) -> None:
 
 
 def test_a_worker_frozen_beyond_its_session_overwrites_nothing_when_it_wakes(case: Case) -> None:
-    frozen_and_thawed(case, times=1, store="memory")
+    frozen_and_thawed(case, times=1, store="memory", purchases=1000, rate=45.0)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("store", STORES)
 def test_a_worker_frozen_four_times_overwrites_nothing(case: Case, store: str) -> None:
-    frozen_and_thawed(case, times=4, store=store)
+    frozen_and_thawed(case, times=4, store=store, purchases=3000, rate=30.0)
 
 
 @pytest.mark.faults
