@@ -32,6 +32,10 @@ RAW: Final[dict[str, Any]] = {
 }
 
 
+# Records of a topic that wait in this process: of the largest events, 256 KiB, a quarter of a gigabyte.
+STREAM_BUFFER: Final = 1024
+
+
 class DeliveredTopic(faust.Topic):
     """A topic whose sends are remembered until Kafka has confirmed them."""
 
@@ -172,5 +176,6 @@ def create_app(name: str, settings: Settings) -> NearlineApp:
         topic_disable_leader=True,
         table_standby_replicas=0,
         stream_wait_empty=False,
+        stream_buffer_maxsize=STREAM_BUFFER,
         web_enabled=False,
     )
