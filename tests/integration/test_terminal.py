@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import orjson
 import pytest
 
 from streams.hint_list import Hint, HintList
@@ -17,11 +18,22 @@ from streams.hint_store import HintReader
 from streams.redis_keys import hints_key
 from streams.version import Version
 from tests.hostile import QUERIES, TERMINAL
+from tests.logs import write_jsonl
+from tests.mapping_folders import write_version
+from tests.support import event_json
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What rich itself sends around a live screen: other screen, cursor, home.
 OWN = re.compile(r"\x1b\[\?(1049|25)[hl]|\x1b\[H")
 ACTIVE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069]")
+ALL = """
+import json, sys
+from pathlib import Path
+from aigq.console import explained
+from aigq.main import app
+codes = [explained(lambda: app(args=words, prog_name="aigq")) for words in json.loads(sys.argv[1])]
+Path(sys.argv[2]).write_text(json.dumps(codes))
+"""
 DRAW = """
 import sys
 from rich.live import Live
@@ -62,6 +74,15 @@ def on_terminal(*command: str, environ: dict[str, str] | None = None) -> tuple[i
     finally:
         os.close(ours)
     return process.wait(), got.decode()
+
+
+def all_on_terminal(
+    commands: list[list[str]], folder: Path, environ: dict[str, str] | None = None
+) -> tuple[list[int], str]:
+    """Commands one after another in one process: their exit codes, and what the terminal got."""
+    codes = folder / "codes"
+    _, screen = on_terminal("-c", ALL, orjson.dumps(commands).decode(), str(codes), environ=environ)
+    return orjson.loads(codes.read_bytes()), screen
 
 
 def left_over(screen: str) -> set[str]:
@@ -126,17 +147,12 @@ def test_hostile_values_in_a_log_line_are_shown_and_begin_no_other_line(tmp_path
     assert left_over(screen) == set()
 
 
-def test_a_wrong_argument_is_told_without_obeying_it() -> None:
+def test_a_wrong_argument_is_told_without_obeying_it(tmp_path: Path) -> None:
     evil = TERMINAL["clears the screen"]
-    for words in (
-        ["hints", "get", "u", "--limit", evil],
-        [evil],
-        ["hints", evil],
-        ["bundle", "verify", evil],
-    ):
-        code, screen = on_terminal("-m", "aigq.main", *words)
-        assert code in (2, 3), screen
-        assert left_over(screen) == set(), words
+    wrong = [["hints", "get", "u", "--limit", evil], [evil], ["hints", evil], ["bundle", "verify", evil]]
+    codes, screen = all_on_terminal(wrong, tmp_path)
+    assert codes == [2, 2, 2, 3], screen
+    assert left_over(screen) == set()
 
 
 def test_a_terminal_without_utf_8_gets_escapes_and_no_traceback(redis_url: str, shown_to: str) -> None:
@@ -144,3 +160,47 @@ def test_a_terminal_without_utf_8_gets_escapes_and_no_traceback(redis_url: str, 
     code, screen = on_terminal("-m", "aigq.main", "hints", "get", shown_to, environ=environ)
     assert code == 0, screen
     assert "Traceback" not in screen
+
+
+@pytest.fixture
+def hostile_log(tmp_path: Path) -> Path:
+    """A log with harm where a report could repeat it: actions, fields, times."""
+    good = event_json(user="u1")
+    rows = [
+        row
+        for text in TERMINAL.values()
+        for row in (good | {"action_name": text[:60]}, good | {"timestamp": text}, good | {"consent": text})
+    ]
+    return write_jsonl(tmp_path / "log\x1b[2J.jsonl", [*rows, b'{"' + TERMINAL["C1 control"].encode()])
+
+
+@pytest.fixture
+def hostile_mapping(tmp_path: Path) -> Path:
+    """A mapping whose triggers and queries are harm."""
+    texts = list(TERMINAL.values())
+    root = tmp_path / "think"
+    write_version(root, {f"milk {text}": texts for text in texts}, texts, version="v1")
+    write_version(root, {f"milk {text}": texts[:2] for text in texts[:-1]}, texts, version="v2")
+    return root
+
+
+def test_reports_on_hostile_logs_and_mappings_obey_nothing(
+    hostile_log: Path, hostile_mapping: Path, tmp_path: Path
+) -> None:
+    evil = TERMINAL["clears the screen"]
+    root = ["--root", str(hostile_mapping)]
+    words = [
+        ["events", "validate", str(hostile_log)],
+        ["events", "validate", str(hostile_log), "--json"],
+        ["events", "validate", evil],
+        ["think", "show", f"milk {evil}", "--version", "v1", *root],
+        ["think", "diff", "v1", "v2", *root],
+        ["think", "diff", "v1", "v2", *root, "--json"],
+        ["think", "lint", str(hostile_mapping), "--version", "v1"],
+        ["doctor", "--settings"],
+        ["data", "show", evil],
+    ]
+    codes, screen = all_on_terminal(words, tmp_path, {"AIGQ_WORKER_NAME": evil})
+    assert codes == [1, 1, 6, 0, 0, 0, 1, 0, 6], screen
+    assert "Traceback" not in screen
+    assert left_over(screen) == set()
