@@ -14,10 +14,13 @@ from typing import Any
 import orjson
 import pytest
 import redis
+from kafka import KafkaConsumer, TopicPartition
+from kafka.structs import OffsetAndMetadata
 
+from streams.kafka_auth import client_options
 from tests.faults.case import Case
 from tests.faults.known_stream import known, real_events
-from tests.faults.ledger import assert_same_lists, in_order
+from tests.faults.ledger import assert_same_lists
 from tests.shop import get, wait_until
 
 pytestmark = pytest.mark.timeout(400)
@@ -89,28 +92,38 @@ def test_a_redis_that_is_two_seconds_slow_loses_no_list(case: Case) -> None:
     case.balance()
 
 
+def read_requests_again(case: Case) -> None:
+    """What an operator does after Redis lost its data: the hints group reads the last day's requests anew."""
+    settings = case.shop.settings
+    group = f"{settings.topic_prefix}aigq-hints"
+    consumer: Any = KafkaConsumer(**client_options(settings), group_id=group, enable_auto_commit=False)
+    try:
+        places = [TopicPartition(case.shop.topics.requests, n) for n in range(settings.partitions)]
+        consumer.assign(places)
+        first = consumer.beginning_offsets(places)
+        consumer.commit({place: OffsetAndMetadata(first[place], "", -1) for place in places})
+    finally:
+        consumer.close()
+
+
 @pytest.mark.faults
-def test_a_redis_that_comes_back_empty_shows_no_wrong_list_and_every_later_one(case: Case) -> None:
-    case.shop.worker("session", "hints")
-    feed = case.feed(known(real_events(1000)), RATE)
+def test_a_redis_that_comes_back_empty_has_every_list_once_the_requests_are_read_again(case: Case) -> None:
+    worker = case.shop.worker("session", "hints")
+    case.feed(known(real_events(1000)), RATE)
     case.wait_until_sent(0.5)
-    with client(case) as it:
-        it.client_pause(60_000, all=False)  # writes only: what stands there now is what is lost
-    standing = {user: one.version for user in case.seen.users if (one := case.shop.newest(user))}
     case.redis.kill()
     shutil.rmtree(case.redis.data_dir)
+    assert case.seen is not None
     case.seen.forget()
     case.redis.restart()
-    taken = feed.finish()
+    case.sent.finish()
     case.shop.wait_until_quiet(150)
-    truth = case.ledger.truth()
-    lost = {one.user for one in truth.lists if standing.get(one.user) == one.version}
-    assert_same_lists(case.shop, tuple(one for one in truth.lists if one.user not in lost))
-    left = [user for user in lost if case.shop.newest(user) is not None]
-    assert len(truth.outcomes) >= taken
-    case.ledger.check_changelog(truth)
-    case.seen.stop()
-    case.tell(
-        f"{len(in_order(case.shop.records(case.shop.topics.events)))} events, {len(truth.lists)} lists, "
-        f"{len(lost)} of them lost with Redis, {len(left)} of these written again"
-    )
+    lists = case.ledger.truth().lists
+    lost = [one for one in lists if case.shop.newest(one.user) is None]
+    there = tuple(one for one in lists if case.shop.newest(one.user) is not None)
+    assert_same_lists(case.shop, there)  # none is wrong, but some are missing
+    worker.stop()
+    read_requests_again(case)
+    worker.start()
+    case.balance()
+    case.tell(f"{len(lost)} of {len(lists)} lists lost with Redis, and written again")
