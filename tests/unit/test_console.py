@@ -10,6 +10,7 @@ import pytest
 from rich.text import Text
 
 from aigq.console import HarmlessConsole, explained
+from streams.harmless_text import harmless
 from tests.hostile import TERMINAL
 
 
@@ -34,11 +35,9 @@ def test_whoever_stops_reading_gets_no_traceback() -> None:
 def test_an_active_character_is_shown_at_its_place_with_its_style(text: str) -> None:
     console = HarmlessConsole(width=200, force_terminal=True)
     styled = Text.assemble("a ", (text, "bold"), " z")
-    shown = "".join(segment.text for segment in console.render(styled))
-    assert shown.isprintable() or shown.replace("\n", "").isprintable()
-    assert shown.startswith("a milk") and shown.rstrip("\n").endswith(" z")
-    bold = [segment.text for segment in console.render(styled) if segment.style and segment.style.bold]
-    assert "".join(bold).startswith("milk")
+    parts = [segment for segment in console.render(styled) if segment.text != "\n"]
+    assert "".join(one.text for one in parts if one.style and one.style.bold) == harmless(Text(text).plain)
+    assert "".join(one.text for one in parts if not (one.style and one.style.bold)) == "a  z"
 
 
 def test_markup_of_others_in_a_string_is_no_error_and_no_link() -> None:
@@ -46,7 +45,5 @@ def test_markup_of_others_in_a_string_is_no_error_and_no_link() -> None:
     for text in ("[/nothing]", "[link=http://evil.example]x[/link]", ":smile:"):
         segments = list(console.render(text))
         assert not any(segment.style and segment.style.link for segment in segments)
-    assert (
-        "".join(segment.text for segment in console.render("[/nothing] :smile:")).strip()
-        == "[/nothing] :smile:"
-    )
+    told = "".join(segment.text for segment in console.render("[/nothing] :smile:"))
+    assert told.strip() == "[/nothing] :smile:"
