@@ -39,6 +39,7 @@ from streams.think_entry import PopularList, Suggestion, ThinkEntry
 # The other agents of a worker share its interpreter: a check of a million lines must let them in.
 LINES_BETWEEN_RESTS: Final = 200
 REST_S: Final = 0.001
+LINE_LIMIT_BYTES: Final = 1 << 20  # an entry has at most 100 queries
 
 
 class Line(NamedTuple):
@@ -152,6 +153,9 @@ def _changed(name: str, manifest: Manifest) -> MappingError:
 def _raw_lines(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
-            yield from file
+            while raw := file.readline(LINE_LIMIT_BYTES + 1):
+                if len(raw) > LINE_LIMIT_BYTES:
+                    raise fault(f"{path} has a line of more than {LINE_LIMIT_BYTES:,} bytes")
+                yield raw
     except OSError as error:
         raise unreadable(path, error) from error

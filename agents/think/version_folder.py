@@ -27,6 +27,7 @@ MANIFEST_FILE: Final = "manifest.json"
 CURRENT_FILE: Final = "current.json"
 DIGEST_CHARS: Final = 16
 NAMED_MAX: Final = 5
+FILE_LIMIT_BYTES: Final = 16 << 20  # of a file that is read whole; the mapping itself is not
 _ACTION: Final = "Write the version anew (`aigq think build`) or name another in current.json."
 
 
@@ -119,6 +120,8 @@ def version_folders(root: Path) -> list[str]:
 def read_whole(path: Path) -> bytes:
     """The file's bytes. Raises MappingError."""
     try:
+        if path.stat().st_size > FILE_LIMIT_BYTES:
+            raise fault(f"{path} has more than {FILE_LIMIT_BYTES:,} bytes")
         return path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error

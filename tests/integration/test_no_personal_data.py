@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import urllib.error
 import urllib.request
@@ -104,7 +105,10 @@ def endpoints(shop: Shop) -> str:
 
 
 def stranger(shop: Shop) -> None:
-    """A malformed request with the mark in it."""
+    """A request for nothing of ours and a malformed one, the mark in both."""
+    with socket.create_connection(("127.0.0.1", int(shop.workers[0].health_url.rpartition(":")[2]))) as raw:
+        raw.sendall(b"GET /" + MARK.encode() + b"\xff \x00 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b" 400 " in raw.recv(4096)
     request = urllib.request.Request(f"{shop.workers[0].health_url}/{MARK}?{MARK}=1")  # noqa: S310 - our own worker
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=5)  # noqa: S310 - our own worker

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.think.mapping_files import Mapping, read_mapping
-from agents.think.version_folder import read_manifest
+from agents.think.mapping_files import LINE_LIMIT_BYTES, Mapping, read_mapping
+from agents.think.version_folder import FILE_LIMIT_BYTES, read_manifest
 from streams.errors import MappingError
 from tests.mapping_folders import write_manifest, write_version
 
@@ -135,3 +135,21 @@ def test_memory_does_not_grow_with_the_lines(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert count == 20_000
     assert peak < 1_500_000 < (tmp_path / "v1" / "mapping.jsonl").stat().st_size
+
+
+def test_a_line_without_end_and_a_file_without_end_are_refused_in_little_memory(tmp_path: Path) -> None:
+    folder = write_version(tmp_path, {"milk": ["eggs"]})
+    (folder / "mapping.jsonl").write_bytes(b'{"trigger":"' + b"x" * LINE_LIMIT_BYTES + b'"}\n')
+    write_manifest(folder, {"mapping.jsonl": 1, "popular.json": 1})
+    with pytest.raises(MappingError, match="a line of more than"):
+        read_mapping(tmp_path, read_manifest(tmp_path))
+    (tmp_path / "current.json").write_bytes(b" " * (FILE_LIMIT_BYTES + 1))
+    with pytest.raises(MappingError, match="has more than"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["..", ".", ".hidden", "a/b", "", "a:b", "x" * 65, "\u0661"])
+def test_a_version_is_no_path(tmp_path: Path, name: str) -> None:
+    write_version(tmp_path, {"milk": ["eggs"]})
+    with pytest.raises(MappingError):
+        read_manifest(tmp_path, name)
