@@ -17,6 +17,8 @@ from streams.kafka_auth import client_options
 from streams.settings import Settings
 from streams.topics import Topics, broker_away, partition_counts, topic_configs
 
+ERASES_BY = ("cleanup.policy", "max.compaction.lag.ms")
+
 
 def examine(settings: Settings) -> list[Finding]:
     """All findings, in the order in which a worker needs the parts."""
@@ -42,7 +44,7 @@ def _kafka(settings: Settings) -> list[Finding]:
     except KafkaError as error:
         raise broker_away(settings, error) from error
     try:
-        looks = (_cluster(admin, settings), *_topics(admin, settings), *_append_time(admin, settings))
+        looks = (_cluster(admin, settings), *_topics(admin, settings), *_configs(admin, settings))
         return [*looks, *_reading(settings)]
     except KafkaError as error:
         action = "Give the user DESCRIBE and READ on the topics and on the groups aigq-*."
@@ -91,16 +93,37 @@ def _topics(admin: KafkaAdminClient, settings: Settings) -> list[Finding]:
     return findings
 
 
-def _append_time(admin: KafkaAdminClient, settings: Settings) -> list[Finding]:
-    name = Topics.of(settings).events
-    if name not in partition_counts(admin, [name]):
+def _configs(admin: KafkaAdminClient, settings: Settings) -> list[Finding]:
+    """Of the topics that are there: append times, and whether a person can be erased."""
+    there = partition_counts(admin, list(topic_configs(settings)))
+    if not there:
         return []
-    resource = ConfigResource(ConfigResourceType.TOPIC, name)
-    configs = admin.describe_configs([resource])["topic"][name]
-    if configs.get("message.timestamp.type", {}).get("value") == "LogAppendTime":
-        return [Finding("topic", "ok", f"{name} carries the broker's append time")]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in there]
+    described = admin.describe_configs(resources)["topic"]
+    found = {n: {k: str(v.get("value")) for k, v in one.items()} for n, one in described.items()}
+    events = Topics.of(settings).events
+    times = [_append_time(events, found[events])] if events in found else []
+    return [*times, *_erasable(settings, found)]
+
+
+def _append_time(name: str, config: dict[str, str]) -> Finding:
+    if config.get("message.timestamp.type") == "LogAppendTime":
+        return Finding("topic", "ok", f"{name} carries the broker's append time")
     action = f"Set message.timestamp.type=LogAppendTime on {name}: freshness is measured from it."
-    return [Finding("topic", "warning", f"{name} carries its producers' times", action)]
+    return Finding("topic", "warning", f"{name} carries its producers' times", action)
+
+
+def _erasable(settings: Settings, found: dict[str, dict[str, str]]) -> list[Finding]:
+    """Topics of an earlier release keep what was erased for longer, or for good."""
+    findings = []
+    for name, wanted in topic_configs(settings).items():
+        names = [one for one in ERASES_BY if one in wanted and "compact" in wanted["cleanup.policy"]]
+        other = [one for one in names if found.get(name, wanted).get(one) != wanted[one]]
+        if other:
+            action = "Set " + " ".join(f"{one}={wanted[one]}" for one in other) + f" on {name}."
+            said = f"{name} keeps what was erased of a person longer than it should"
+            findings.append(Finding("topic", "warning", said, action))
+    return findings
 
 
 def _reading(settings: Settings) -> list[Finding]:

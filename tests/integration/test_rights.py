@@ -21,6 +21,7 @@ from agents.erasure.export import person_data
 from agents.erasure.receipt import Receipt, is_genuine, subject_of
 from agents.erasure.traces import DEAD_LETTERS, OUTCOMES, STATE, find_people, stores_of
 from agents.session.state import decode_state
+from aigq.findings import examine
 from streams.embedded.servers import EmbeddedKafka
 from streams.kafka_auth import client_options
 from streams.topics import topic_configs
@@ -232,3 +233,17 @@ def holds(kafka: EmbeddedKafka, topic: str, word: bytes) -> bool:
             if word in path.read_bytes():
                 return True
     return False
+
+
+def test_the_doctor_says_which_topic_cannot_forget(shop: Shop) -> None:
+    assert not any("keeps what was erased" in one.found for one in examine(shop.settings))
+    admin: Any = KafkaAdminClient(**client_options(shop.settings))
+    try:
+        name = shop.topics.dead_letters
+        older = topic_configs(shop.settings)[name] | {"cleanup.policy": "delete"}
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, older)])
+    finally:
+        admin.close()
+    [finding] = [one for one in examine(shop.settings) if "keeps what was erased" in one.found]
+    assert name in finding.found
+    assert "cleanup.policy=compact,delete" in finding.action
