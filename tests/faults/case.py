@@ -57,12 +57,23 @@ class Case:
     def balance(self, within_s: float = 150.0) -> Account:
         """Wait until everything is worked off, balance the books, and print the figures."""
         taken = self.sent.finish()
+        wait_until(self._is_owned, "all partitions to have a living owner", within_s)
         self.shop.wait_until_quiet(within_s)
         account = self.ledger.account(taken)
         if self.seen is not None:
             self.seen.stop()
         self.tell(str(account))
         return account
+
+    def _is_owned(self) -> bool:
+        """What a dead worker had is nobody's until its session is over: no metric tells of its lag."""
+        events = self.shop.topics.events
+        owned = [
+            labels
+            for name, labels in self.shop.metrics()
+            if name == "aigq_lag_records" and dict(labels)["topic"] == events
+        ]
+        return len(owned) == self.shop.settings.partitions
 
     def tell(self, figures: str) -> None:
         """A line of figures, on the screen with `make faults`."""
