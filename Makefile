@@ -10,7 +10,7 @@ export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL := help
 FAULT_ROUNDS ?= 1
-FUZZ_INPUTS ?= 1000000
+FUZZ_INPUTS ?= 1050000
 FUZZ_SEED ?= 1
 .PHONY: help demo test faults fuzz check reproduce bundle think lock clean
 
