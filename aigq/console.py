@@ -62,7 +62,7 @@ err = HarmlessConsole(stderr=True)
 
 EXIT_CODES = """[bold]Exit codes[/bold]: 0 done · 1 unexpected, or a check said FAIL · 2 wrong usage or
 settings · 3 bundle or mapping · 4 Redis · 5 Kafka or an embedded server · 6 dataset, log or replay ·
-7 training or export · 130 stopped by Ctrl-C"""
+7 training or export · 8 local state · 130 stopped by Ctrl-C"""
 
 
 def print_json(value: Any) -> None:

@@ -23,7 +23,7 @@ from tests.docs.command_tree import leaves
 from tests.fuzz.target import Target, must
 from tests.hostile import IDS, TERMINAL
 
-EXIT_CODES: Final = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 130})
+EXIT_CODES: Final = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 130})
 # Run as they are; of the others only the arguments are read, since they start servers or train for hours.
 LIGHT: Final = (
     *("events validate", "events schema", "hints get", "bundle verify", "data show", "doctor --settings"),
