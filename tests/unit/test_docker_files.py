@@ -154,7 +154,7 @@ def test_workers_have_our_settings_and_names_and_folders_of_their_own() -> None:
         } <= set(SERVICES)
         assert service["volumes"] == [f"{name}-data:{dict(_lineage('cpu'))['VOLUME']}"]
         assert "command" not in service  # all roles
-    assert len(Role) == 4
+    assert len(Role) == 5
 
 
 def test_kafka_keeps_its_data_in_its_volume_and_makes_no_topics_by_itself() -> None:

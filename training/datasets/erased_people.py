@@ -1,14 +1,41 @@
-"""Who was deleted, by the receipts: a log from before a deletion must not teach what the person did."""
+"""Who was deleted or withdrew consent, by the log itself and by receipts: what was before teaches nothing."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 import orjson
 from pydantic import ValidationError
 
-from agents.erasure.receipt import Receipt, is_genuine
+from agents.erasure.receipt import Receipt, is_genuine, subject_of
 from streams.errors import DatasetError
+
+WITHDRAWN: Final = "consent_withdrawn"
+DELETED: Final = "deleted"
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """Deletions and withdrawals in a log, by person and place in its order."""
+
+    _ends: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+
+    def up_to(self, person: str, order: int, reason: str) -> None:
+        """Nothing of the person from before `order` counts."""
+        self._ends.setdefault(person, []).append((order, reason))
+
+    def why(self, person: str, order: int) -> str:
+        """Why what stands at `order` does not count: the first reason after it; "" if it does."""
+        return next((reason for end, reason in self._ends.get(person, ()) if order <= end), "")
+
+
+@lru_cache(maxsize=65_536)
+def subject(person: str) -> str:
+    """The person as receipts name them."""
+    return subject_of(person)
 
 
 def read_erased(path: Path) -> dict[str, int]:

@@ -21,14 +21,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from agents.erasure.receipt import subject_of
 from agents.feedback.join import join_feedback
 from agents.session.window import clip_text
 from streams.errors import DatasetError
@@ -38,6 +36,7 @@ from streams.query_text import normalise_query
 from streams.record_log import local_log
 from streams.records import Action, BehaviorEvent
 from streams.replay_order import ReplayRecord, ordered_records, scan_log
+from training.datasets.erased_people import DELETED, WITHDRAWN, Forgotten, subject
 from training.datasets.shop_frames import (
     LoggedHint,
     LoggedPurchase,
@@ -50,8 +49,6 @@ from training.datasets.shop_frames import (
 from training.progress import progress
 
 COUNTED: Final = {"text": pl.String, "at_ms": pl.Int64, "results": pl.Int64}
-WITHDRAWN: Final = "consent_withdrawn"
-DELETED: Final = "deleted"
 USED: Final = (Action.PURCHASE, Action.SEARCH, Action.HINT_IMPRESSION, Action.HINT_CLICK)
 REPORT_EVERY: Final = 5_000  # records
 
@@ -122,8 +119,7 @@ class _Reader:
     withdrawn: set[str] = field(default_factory=set)
     counted: list[tuple[str, int, int]] = field(default_factory=list)
     erased: Mapping[str, int] = field(default_factory=dict)
-    # Person to the order of the last deletion or withdrawal, and the reason why nothing before it counts.
-    forgotten: dict[str, tuple[int, str]] = field(default_factory=dict)
+    forgotten: Forgotten = field(default_factory=Forgotten)
 
     def add(self, record: ReplayRecord) -> None:
         """One more record."""
@@ -142,12 +138,12 @@ class _Reader:
         if event.consent is not None:
             (self.withdrawn.discard if event.consent else self.withdrawn.add)(event.person)
         if event.consent is False:
-            self.forgotten[event.person] = self.use.records, WITHDRAWN
+            self.forgotten.up_to(event.person, self.use.records, WITHDRAWN)
         if event.action_name == Action.USER_DELETE:
-            self.forgotten[event.person] = self.use.records, DELETED
+            self.forgotten.up_to(event.person, self.use.records, DELETED)
         elif event.action_name not in USED:
             return
-        elif self.erased and event.timestamp <= self.erased.get(_subject(event.person), -1):
+        elif self.erased and event.timestamp <= self.erased.get(subject(event.person), -1):
             self.use.unused[DELETED] += 1
         elif event.person in self.withdrawn:
             self.use.unused[WITHDRAWN] += 1
@@ -221,10 +217,9 @@ class _Reader:
         return ShopLog(purchases, shown, behaviours_of(lines, searches, number), people, self.use, counted)
 
     def _stays(self, person: str, order: int) -> bool:
-        since, reason = self.forgotten.get(person, (0, ""))
-        if order <= since:
+        if reason := self.forgotten.why(person, order):
             self.use.unused[reason] += 1
-        return order > since
+        return not reason
 
     def _shown(self, hints: list[LoggedHint]) -> list[LoggedHint]:
         """The impressions alone, with their clicks."""
@@ -240,11 +235,6 @@ class _Reader:
             else:
                 shown[place] = shown[place]._replace(clicked=True)
         return shown
-
-
-@lru_cache(maxsize=65_536)
-def _subject(person: str) -> str:
-    return subject_of(person)
 
 
 def _short(text: str) -> bytes:
