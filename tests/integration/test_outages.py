@@ -64,7 +64,7 @@ def test_lists_wait_for_redis_and_come_when_it_is_back(own_shop: Shop, redis: Em
         "all lists after Redis is back",
     )
     own_shop.wait_until_quiet()
-    assert get(f"{worker.health_url}/ready")[0] == 200
+    wait_until(lambda: get(f"{worker.health_url}/ready")[0] == 200, "the worker to be ready again")
     assert own_shop.count("aigq_dead_letters_total") == 0
 
 
