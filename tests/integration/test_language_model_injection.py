@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from streams.deny_rule import DenyKind, made
+from streams.deny_rules import DenyRules
 from tests.chat_server import Asked, Behaviour, ChatServer, Reply, history, points
 from tests.small_log import Basket, bought
 from tests.support import DAY_MS
@@ -55,7 +57,7 @@ def log_of(first_day: int, last_day: int) -> Any:
 ASSOCIATION = associations(log_of(0, MINED_DAYS), ALL_DAYS * DAY_MS)
 GROUNDS = Grounds(
     results={"salsa", "sour cream", "butter", "jam", "caviar", "taco shells", "bread"}.__contains__,
-    denied=frozenset({"casino"}),
+    denied=DenyRules([made(DenyKind.TERM, "casino")]),
     held_out=associations(log_of(MINED_DAYS, ALL_DAYS), ALL_DAYS * DAY_MS),
 )
 
