@@ -21,7 +21,7 @@ demo: $(VENV)/demo.stamp ## Kafka, Redis, a worker and real purchases: watch the
 	@$(BIN)/aigq demo
 
 test: $(VENV)/dev.stamp ## all tests, on real embedded servers
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 faults: $(VENV)/dev.stamp ## break everything, and account for every event (FAULT_ROUNDS=5: each case so often)
 	@FAULT_ROUNDS=$(FAULT_ROUNDS) $(BIN)/python -m pytest -s tests/faults
