@@ -53,7 +53,7 @@ def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(tmp_path: Path) -> N
     (tmp_path / "letters.txt").write_text("mine")
     done = aigq("demo", "--data-dir", str(tmp_path))
     assert done.returncode == 2
-    assert b"not empty" in done.stderr
+    assert b"not empty" in b" ".join(done.stderr.split())  # the width of a line depends on the folder's name
     assert (tmp_path / "letters.txt").read_text() == "mine"
 
 

@@ -139,7 +139,8 @@ def test_a_worker_that_stood_still_says_so_when_it_wakes(own_shop: Shop) -> None
     wait_until_ready(worker)
 
 
-def test_one_that_stood_still_beyond_its_session_is_replaced_and_ends(own_shop: Shop) -> None:
+def test_one_that_stood_still_beyond_its_session_is_replaced_and_ends_or_joins_anew(own_shop: Shop) -> None:
+    """It ends if it has something in hand that it may not write any more; with empty hands it joins again."""
     worker = own_shop.worker("session", "hints")
     other = own_shop.worker("session", "hints")
     wait_until_ready(worker)
@@ -151,5 +152,19 @@ def test_one_that_stood_still_beyond_its_session_is_replaced_and_ends(own_shop: 
         )
     finally:
         os.kill(worker.pid, signal.SIGCONT)
-    wait_until(lambda: not worker.is_running, "the one that woke to end")
+    wait_until(lambda: not worker.is_running or is_ready(worker), "the one that woke to end or join", 120)
+    later_ms = NOON_MS + 60_000
+    own_shop.produce(event_json(text="wine", user=own_shop.user(n), at_ms=later_ms) for n in range(20))
+    users = [own_shop.user(n) for n in range(20)]
+    wait_until(
+        lambda: all((one := own_shop.newest(user)) and one.trigger == "wine" for user in users), "lists", 90
+    )
     wait_until_ready(other)
+
+
+def is_ready(worker: WorkerProcess) -> bool:
+    """False also of one that ends at this moment."""
+    try:
+        return bool(ready(worker)["ready"])
+    except OSError:
+        return False
