@@ -114,7 +114,7 @@ HOSTILE: Final = tuple(
         *(
             "/dev/null",
             "/proc/self/mem",
-            "/root/none",
+            "/no/such/folder/none",
             "a/" * 300,
             "\udcff\udcfe",
             "--out=/dev/full",
