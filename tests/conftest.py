@@ -65,6 +65,20 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield redis.url
 
 
+@pytest.fixture(name="kafka")
+def breakable_kafka(tmp_path: Path) -> Iterator[EmbeddedKafka]:
+    """A Kafka of one test's own, which it may break."""
+    with EmbeddedKafka(tmp_path / "kafka") as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of one test's own, which it may break."""
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        yield server
+
+
 @pytest.fixture(scope="module", autouse=True)
 def collected_sockets() -> Iterator[None]:
     """kafka-python leaves the sockets of failed connects to the garbage collector: not in another module."""

@@ -21,21 +21,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def kafka(tmp_path: Path) -> Iterator[EmbeddedKafka]:
-    with EmbeddedKafka(tmp_path / "kafka") as server:
-        yield server
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
-def own_shop(kafka: EmbeddedKafka, redis: EmbeddedRedis, tmp_path: Path) -> Iterator[Shop]:
+def own_shop(kafka: EmbeddedKafka, redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Shop]:
     """A shop whose servers may be killed."""
-    opened = Shop(kafka.url, redis.url, tmp_path)
+    opened = Shop(kafka.url, redis_server.url, tmp_path)
     try:
         yield opened
     finally:
@@ -48,17 +36,17 @@ def buy(shop: Shop, users: range, text: str, start_ms: int) -> None:
     )
 
 
-def test_lists_wait_for_redis_and_come_when_it_is_back(own_shop: Shop, redis: EmbeddedRedis) -> None:
+def test_lists_wait_for_redis_and_come_when_it_is_back(own_shop: Shop, redis_server: EmbeddedRedis) -> None:
     worker = own_shop.worker("session", "hints")
     buy(own_shop, range(5), "milk", NOON_MS)
     wait_until(lambda: all(own_shop.newest(own_shop.user(n)) for n in range(5)), "the first lists")
-    redis.kill()
+    redis_server.kill()
     buy(own_shop, range(20), "wine", NOON_MS + 60_000)
     wait_until(lambda: own_shop.count("aigq_store_retries_total") > 0, "the worker to notice")
     status, body = get(f"{worker.health_url}/ready")
     assert status == 503
     assert "redis" in orjson.loads(body)["problems"]
-    redis.restart()
+    redis_server.restart()
     wait_until(
         lambda: all((one := own_shop.newest(own_shop.user(n))) and one.trigger == "wine" for n in range(20)),
         "all lists after Redis is back",

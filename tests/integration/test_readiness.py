@@ -29,18 +29,6 @@ STUCK_AFTER_S = "3600"  # so that nothing here is said by the watchdog of commit
 
 
 @pytest.fixture
-def kafka(tmp_path: Path) -> Iterator[EmbeddedKafka]:
-    with EmbeddedKafka(tmp_path / "kafka") as server:
-        yield server
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
 def own_shop(kafka: EmbeddedKafka, redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Shop]:
     """A shop whose servers may be broken; nothing but a part's own check can say so."""
     opened = Shop(kafka.url, redis_server.url, tmp_path, options={"AIGQ_STUCK_AFTER_S": STUCK_AFTER_S})

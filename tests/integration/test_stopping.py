@@ -27,21 +27,9 @@ ENDS_WITHIN_S = 60.0  # of a deadline of five: a stop that hangs would take for 
 
 
 @pytest.fixture
-def kafka(tmp_path: Path) -> Iterator[EmbeddedKafka]:
-    with EmbeddedKafka(tmp_path / "kafka") as server:
-        yield server
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
-def own_shop(kafka: EmbeddedKafka, redis: EmbeddedRedis, tmp_path: Path) -> Iterator[Shop]:
+def own_shop(kafka: EmbeddedKafka, redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Shop]:
     """A shop whose servers may be killed; a worker has five seconds to stop."""
-    opened = Shop(kafka.url, redis.url, tmp_path, options={"AIGQ_STOP_WITHIN_S": "5"})
+    opened = Shop(kafka.url, redis_server.url, tmp_path, options={"AIGQ_STOP_WITHIN_S": "5"})
     try:
         yield opened
     finally:
@@ -129,12 +117,12 @@ def test_others_take_over_at_once_not_after_the_session_timeout(
 
 @pytest.mark.parametrize("away", ["redis", "kafka"])
 def test_a_server_that_is_away_does_not_keep_a_worker(
-    own_shop: Shop, kafka: EmbeddedKafka, redis: EmbeddedRedis, started: list[Process], away: str
+    own_shop: Shop, kafka: EmbeddedKafka, redis_server: EmbeddedRedis, started: list[Process], away: str
 ) -> None:
     started.append(worker := Process(own_shop, "session", "hints", "feedback"))
     buy(own_shop, range(5))
     wait_until(lambda: all_have_lists(own_shop, range(5)), "the first lists")
-    (redis if away == "redis" else kafka).kill()
+    (redis_server if away == "redis" else kafka).kill()
     if away == "redis":
         buy(own_shop, range(20), "wine", 1)
         wait_until(lambda: b"publish_failed" in worker.log.read_bytes(), "the worker to notice")
@@ -145,7 +133,7 @@ def test_a_server_that_is_away_does_not_keep_a_worker(
     assert "handed_back" in log
     if away == "redis":
         assert code == 0, log[-2000:]
-        redis.restart()
+        redis_server.restart()
         own_shop.worker("session", "hints")
         wait_until(
             lambda: all(trigger_of(own_shop, n) == "wine" for n in range(20)),
@@ -154,12 +142,12 @@ def test_a_server_that_is_away_does_not_keep_a_worker(
 
 
 def test_a_second_signal_ends_it_at_once(
-    own_shop: Shop, redis: EmbeddedRedis, started: list[Process]
+    own_shop: Shop, redis_server: EmbeddedRedis, started: list[Process]
 ) -> None:
     started.append(worker := Process(own_shop, "session", "hints", AIGQ_STOP_WITHIN_S="600"))
     buy(own_shop, range(5))
     wait_until(lambda: all_have_lists(own_shop, range(5)), "the first lists")
-    redis.kill()
+    redis_server.kill()
     buy(own_shop, range(5), "wine", 1)
     wait_until(lambda: b"publish_failed" in worker.log.read_bytes(), "a list that cannot be finished")
     worker.child.send_signal(signal.SIGTERM)
