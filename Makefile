@@ -12,7 +12,7 @@ export PIP_NO_INPUT = 1
 FAULT_ROUNDS ?= 1
 FUZZ_INPUTS ?= 1050000
 FUZZ_SEED ?= 1
-.PHONY: help demo test faults fuzz check reproduce bundle think lock clean
+.PHONY: help demo test faults fuzz bench check reproduce bundle think lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ faults: $(VENV)/dev.stamp ## break everything, and account for every event (FAUL
 
 fuzz: $(VENV)/fuzz.stamp ## a million hostile inputs at every border (FUZZ_INPUTS=, FUZZ_SEED=): docs/fuzzing.md
 	@$(BIN)/python -m tests.fuzz.run --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED)
+
+bench: $(VENV)/bench.stamp ## every benchmark beside its alternatives: benchmarks/README.md (BENCH="reader --quick": one, shortly)
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 check: $(VENV)/dev.stamp ## ruff, mypy --strict, import rules, known vulnerabilities, docs tests
 	$(BIN)/ruff check .
@@ -75,4 +78,12 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt $(VENV)/python.stamp
 
 $(VENV)/fuzz.stamp: $(VENV)/dev.stamp
 	@$(PIP) -e '.[fuzz]'
+	@touch $@
+
+# Quix Streams pins older packages than ours: it gets an environment of its own, with all of ours behind it.
+$(VENV)/bench.stamp: benchmarks/quix.txt $(VENV)/dev.stamp
+	@$(PIP) -e '.[cpu,data,train,dev,bench]'
+	@$(PYTHON) -m venv $(VENV)/quix
+	@$(VENV)/quix/bin/python -m pip install --disable-pip-version-check -q -r benchmarks/quix.txt
+	@$(BIN)/python -m benchmarks.quix_environment $(VENV)/quix
 	@touch $@

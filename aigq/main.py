@@ -11,6 +11,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import typer
 
 from aigq import (
+    bench_command,
     bundle_commands,
     data_commands,
     demo_command,
@@ -49,6 +50,7 @@ data_commands.register(app)
 training_commands.register(app)
 evaluate_command.register(app)
 bundle_commands.register(app)
+bench_command.register(app)
 doctor_command.register(app)
 signing_commands.register(app)
 

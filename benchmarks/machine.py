@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final, Self
 
@@ -77,10 +78,10 @@ def _distribution() -> str:
 
 
 def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+    """ "" when it is installed neither here nor in Quix Streams' environment."""
+    folders = [str(one) for one in Path(sys.prefix).glob("quix/lib/*/site-packages")]
+    found = [*distributions(name=name), *distributions(name=name, path=folders)]
+    return found[0].version if found else ""
 
 
 def _commit() -> str:
