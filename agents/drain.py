@@ -92,13 +92,14 @@ def stop_taking(app: NearlineApp) -> None:
 
 
 def in_hand(app: NearlineApp) -> int:
-    """Events that agents are at work on and that Faust would acknowledge if it cancelled them."""
+    """Batches that agents are at work on, and events that Faust would acknowledge if it cancelled them."""
     agents: Any = app.agents
-    return sum(
-        actor.stream.enable_acks and actor.stream.current_event is not None
+    events = sum(
+        bool(actor.stream.enable_acks and actor.stream.current_event is not None)
         for agent in agents.values()
         for actor in agent._actors
     )
+    return len(app.in_hand) + events
 
 
 async def _finished(app: NearlineApp, within_s: float) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, cast
 
 import faust
@@ -19,6 +19,8 @@ from streams.errors import BrokerError
 from streams.kafka_auth import faust_credentials
 from streams.local_state import WholeTable
 from streams.membership import Membership, fence, hear
+from streams.outbox import Outbox
+from streams.record_batches import MAX_RECORDS, WAITING, BatchTransport, RecordBatch
 from streams.recovery import OrderlyTables
 from streams.settings import Settings
 
@@ -95,6 +97,9 @@ class NearlineApp(faust.App):
     """A Faust app that commits only what was delivered, and says when it owns its partitions."""
 
     undelivered: Undelivered
+    outbox: Outbox
+    batched: set[str]
+    in_hand: set[RecordBatch]
     membership: Membership
     on_ready: Callable[[], None] | None = None
     ready = False
@@ -102,13 +107,50 @@ class NearlineApp(faust.App):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, Topic=DeliveredTopic, Table=WholeTable, TableManager=OrderlyTables, **kwargs)
         self.undelivered = Undelivered()
+        self.outbox = Outbox(lambda: cast(Any, self.producer)._ensure_producer(), self.undelivered.track)
+        self.batched, self.in_hand = set(), set()
         self.membership = Membership(float(kwargs["broker_session_timeout"]))
+
+    def batched_topic(self, name: str, *, partitions: int) -> Any:
+        """A topic whose records come a fetch at a time, as `RecordBatch` messages."""
+        self.batched.add(name)
+        return self.topic(name, partitions=partitions, maxsize=WAITING, **RAW)
+
+    def batched_table(self, name: str, *, partitions: int) -> Any:
+        """A table of bytes whose changelog is written by the outbox and read in batches."""
+        table: Any = self.Table(name, partitions=partitions, key_type=bytes, value_type=bytes)
+        self.batched.add(table.changelog_topic_name)
+        self.outbox.on_delivered[table.changelog_topic_name] = table.persisted
+        return table
+
+    async def batches(self, stream: Any) -> AsyncIterator[RecordBatch]:
+        """A batched topic's messages, one at a time; each is acknowledged when the next is asked for.
+
+        Not if its partition has moved meanwhile, or its agent raised: then it is read again.
+        """
+        async for event in stream.noack().events():
+            batch = event.message
+            self.in_hand.add(batch)
+            try:
+                yield batch
+            finally:
+                self.in_hand.discard(batch)
+            if self.is_current(batch):
+                event.ack()
+
+    def is_current(self, batch: RecordBatch) -> bool:
+        """Whether the batch's partition is still ours: what is made of it may be written."""
+        return self.ready and batch.generation_id == self.consumer_generation_id
+
+    def _new_transport(self) -> Any:
+        return BatchTransport(self.conf.broker_consumer, self)
 
     def _new_producer(self) -> Any:
         producer: Any = super()._new_producer()
         flush, make = producer.flush, producer._new_producer
 
         async def flush_and_settle() -> None:
+            await self.outbox.send()
             await flush()
             try:
                 await self.undelivered.settle()
@@ -165,6 +207,7 @@ def create_app(name: str, settings: Settings) -> NearlineApp:
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=max(1, settings.session_timeout_s // 5),
         broker_commit_interval=settings.commit_interval_s,
+        broker_max_poll_records=MAX_RECORDS,
         consumer_auto_offset_reset="earliest",
         producer_linger=0.01,
         producer_max_batch_size=131_072,

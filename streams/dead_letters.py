@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
-from faust.types import EventT
 
 from streams.errors import AigqError, CodecError, EventError
 from streams.metrics import Metrics
+from streams.received import Received
 from streams.records import Source
 from streams.unexpected import without_values
 
@@ -27,24 +27,13 @@ INTERNAL_ERROR = "internal_error"
 UNREADABLE = "unreadable"  # bytes of another version on a topic of ours
 
 
-def headers_of(record: EventT[Any]) -> Mapping[str, bytes]:
-    """A record's headers as a mapping; of a repeated name the last counts."""
-    return dict(record.message.headers or {})
-
-
-def source_of(record: EventT[Any]) -> Source:
-    """Where the record stood and when Kafka appended it."""
-    message = record.message
-    return Source(message.topic, message.partition, message.offset, round(message.timestamp * 1000))
-
-
-async def set_aside(topic: Any, record: EventT[Any], error: Exception, metrics: Metrics) -> None:
+async def set_aside(topic: Any, record: Received, error: Exception, metrics: Metrics) -> None:
     """Send a record that could not be used to the dead letters, count it, and log what is our fault."""
-    source = source_of(record)
+    source = record.source
     if not isinstance(error, AigqError):
         log.error("record_failed", error=without_values(error), topic=source.topic, offset=source.offset)
     kept = [] if record.key is None else [(KEY_HEADER, record.key)]
-    headers = [*dead_letter_headers(headers_of(record), source, error), *kept]
+    headers = [*dead_letter_headers(record.headers, source, error), *kept]
     key, value = source.name.encode(), record.value or b""
     try:
         await topic.send(key=key, value=value, headers=headers, partition=source.partition)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import faust
 import structlog
+from faust.types import TP
 
 from streams.errors import LocalStateError
 
@@ -21,10 +22,34 @@ GUARDED: Final = ("_get", "_set", "_del", "_contains", "apply_changelog_batch", 
 
 
 class WholeTable(faust.Table[bytes, bytes]):
-    """A Faust table that ends the process when its store on disk fails."""
+    """A Faust table that ends the process when its store on disk fails.
+
+    `read`, `write` and `erase` are the local store alone: whoever calls them writes the changelog, too. They
+    are called while an event of the key's partition is in hand, since Faust's stores ask which one it is.
+    """
+
+    def read(self, key: bytes) -> bytes | None:
+        """The value of a key, or None."""
+        value: bytes | None = self.data.get(key)
+        return value
+
+    def write(self, key: bytes, value: bytes, partition: int) -> None:
+        """Keep a value; the changelog is the caller's."""
+        self.data[key] = value
+        if self._partition_of is not None:  # else the store in memory keeps what is another worker's by now
+            self._partition_of[key] = partition
+
+    def erase(self, key: bytes) -> None:
+        """Drop a value; the changelog's tombstone is the caller's."""
+        self.data.pop(key, None)
+
+    def persisted(self, partition: int, offset: int) -> None:
+        """Kafka has the changelog up to `offset`: a store on disk need not read it again."""
+        self.data.set_persisted_offset(TP(self.changelog_topic_name, partition), offset)
 
     def _new_store_by_url(self, url: Any) -> Any:
         store = super()._new_store_by_url(url)
+        self._partition_of: dict[bytes, int] | None = getattr(store, "_key_partition", None)
         if str(url).startswith("rocksdb"):
             for name in GUARDED:
                 setattr(store, name, or_end(getattr(store, name)))

@@ -7,15 +7,42 @@ commits again (faust-streaming 0.15.3). Here the flow is off until the seek is d
 
 And a partition without a committed offset is sought to its beginning: Faust leaves it where it happens to
 stand, past what was read and thrown away, and such a partition is not read any more.
+
+The changelog comes a batch at a time (`streams.record_batches`) and goes into the store as it comes.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 from aiokafka.structs import TopicPartition
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
+from faust.types import TP
+from mode import Service
+
+from streams.record_batches import RecordBatch
+
+LOOK_EVERY_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Change:
+    """A changelog record as Faust's stores take it: an event that is its own message."""
+
+    tp: TP
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes | None
+
+    @property
+    def message(self) -> Change:
+        """What a store asks for place and bytes."""
+        return self
 
 
 class OrderlyRecovery(Recovery):
@@ -30,6 +57,32 @@ class OrderlyRecovery(Recovery):
             await self._seek_uncommitted(app.consumer)
         await super().on_recovery_completed(generation_id)
 
+    @Service.task
+    async def _slurp_changelogs(self) -> None:
+        """Put the changelog's batches into the tables' stores until they are whole."""
+        queue: Any = self.tables.changelog_queue
+        while not self.should_stop:
+            self.signal_recovery_end.clear()
+            try:
+                event = await asyncio.wait_for(queue.get(), LOOK_EVERY_S)
+            except TimeoutError:
+                pass
+            else:
+                self._take(event.message)
+            if self.in_recovery and not self.need_recovery():
+                self._set_recovery_ended()
+                self.signal_recovery_end.set()
+
+    def _take(self, batch: RecordBatch) -> None:
+        """What is read after the recovery, or of another's partition, is not for the store."""
+        if not self.in_recovery or batch.tp not in self.active_tps:
+            return
+        seen = self.active_offsets.get(batch.tp)
+        changes = _changes(batch.tp, batch.records, -1 if seen is None else seen)
+        if changes:
+            cast(Any, self.tp_to_table[batch.tp]).apply_changelog_batch(changes)
+            self.active_offsets[batch.tp] = changes[-1].offset
+
     async def _seek_uncommitted(self, consumer: Any) -> None:
         thread = consumer._thread
         committed = thread._ensure_consumer().committed
@@ -39,6 +92,10 @@ class OrderlyRecovery(Recovery):
         if new:
             for tp, beginning in (await consumer.earliest_offsets(*new)).items():
                 await consumer.seek(tp, beginning)
+
+
+def _changes(tp: TP, records: Sequence[Any], seen: int) -> list[Change]:
+    return [Change(tp, tp.partition, r.offset, r.key, r.value) for r in records if r.offset > seen]
 
 
 class OrderlyTables(TableManager):

@@ -25,6 +25,7 @@ from streams.backoff import BackOff, Breaker
 from streams.dead_letters import set_aside
 from streams.erase_request import decode_erase
 from streams.metrics import Metrics
+from streams.received import Received
 from streams.settings import Settings
 from streams.signatures import SigningKey, create_signing_key, load_signing_key
 from streams.topics import Topics
@@ -77,7 +78,7 @@ class ErasureAgent:
                 self._waiting.append(Erasure(decode_erase(event.value), ticket))
                 self._arrived.set()
             except Exception as error:
-                await set_aside(self.dead_letters, event, error, self.metrics)
+                await set_aside(self.dead_letters, Received.of_event(event), error, self.metrics)
                 self.acks.finish(ticket)
 
     async def _erase_forever(self) -> None:

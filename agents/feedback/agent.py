@@ -12,16 +12,16 @@ from typing import Any
 
 import structlog
 from faust import StreamT
-from faust.types import EventT
 
 from agents.feedback.join import join_feedback
 from streams.app import RAW, NearlineApp
 from streams.backoff import Breaker
-from streams.dead_letters import headers_of, set_aside, source_of
+from streams.dead_letters import set_aside
 from streams.errors import EventError, StoreError
 from streams.hint_list import HintList
 from streams.hint_store import AsyncHintReader
 from streams.metrics import Metrics
+from streams.received import Received
 from streams.records import FEEDBACK, decode_event
 from streams.settings import Settings
 from streams.topics import Topics
@@ -49,26 +49,28 @@ class FeedbackAgent:
     def attach(self) -> None:
         """Declare topics and agent on the app."""
         topics, partitions = Topics.of(self.settings), self.settings.partitions
-        events = self.app.topic(topics.events, partitions=partitions, **RAW)
+        events = self.app.batched_topic(topics.events, partitions=partitions)
         self.outcomes = self.app.topic(topics.outcomes, partitions=partitions, **RAW)
         self.dead_letters = self.app.topic(topics.dead_letters, partitions=partitions, **RAW)
         self.app.agent(events, name="feedback")(self._events)
 
     async def _events(self, stream: StreamT[bytes]) -> None:
-        async for event in stream.events():
-            try:
-                await self._event(event)
-            except EventError:
-                continue  # the session agent sets it aside; one dead letter is enough
-            except Exception as error:
-                await set_aside(self.dead_letters, event, error, self.metrics)
+        async for batch in self.app.batches(stream):
+            for record in batch.records:
+                # Most events are no feedback, and parsing each twice would double the work.
+                if b"hint_" in (record.value or b""):
+                    await self._record(Received.of_record(record))
 
-    async def _event(self, record: EventT[bytes]) -> None:
-        # A cheap look first: most events are no feedback, and parsing each twice would double the work.
-        if b"hint_" not in (record.value or b""):
-            return
-        source = source_of(record)
-        event = decode_event(record.value, headers_of(record), source, source.appended_ms)
+    async def _record(self, record: Received) -> None:
+        try:
+            await self._join(record)
+        except EventError:
+            return  # the session agent sets it aside; one dead letter is enough
+        except Exception as error:
+            await set_aside(self.dead_letters, record, error, self.metrics)
+
+    async def _join(self, record: Received) -> None:
+        event = decode_event(record.value, record.headers, record.source, record.source.appended_ms)
         if event.action_name not in FEEDBACK:
             return
         for outcome in join_feedback(event, await self._lists(event.person)):

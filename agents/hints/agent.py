@@ -24,6 +24,7 @@ from streams.app import RAW, NearlineApp
 from streams.dead_letters import set_aside
 from streams.erase_request import Cause, EraseRequest, decode_work, encode_erase
 from streams.metrics import Metrics
+from streams.received import Received
 from streams.settings import Settings
 from streams.topics import Topics
 
@@ -104,7 +105,7 @@ class HintsAgent:
                     self.queue.put(Job(work, ticket, event, time.monotonic()))
                 self._arrived.set()
             except Exception as error:
-                await set_aside(self.dead_letters, event, error, self.metrics)
+                await set_aside(self.dead_letters, Received.of_event(event), error, self.metrics)
                 self.acks.finish(ticket)
 
     async def _generate_forever(self) -> None:
@@ -154,7 +155,7 @@ class HintsAgent:
         for job in worked.back:
             self.queue.put(job)
         for job, error in worked.bad:
-            await set_aside(self.dead_letters, job.record, error, self.metrics)
+            await set_aside(self.dead_letters, Received.of_event(job.record), error, self.metrics)
         if worked.done:
             requests, composed = zip(*((job.request, made) for job, made in worked.done), strict=True)
             await self.publishing.publish(requests, composed)

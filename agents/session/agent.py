@@ -1,40 +1,45 @@
 """The session agent: behaviour events in, session state and hint requests out.
 
-A binding: every decision is made in `step`, `refresh`, `interest` and `window`. No exception leaves the
-agent, since Faust acknowledges and loses an event whose agent raised.
+A binding: every decision is made in `step`, `refresh`, `interest` and `window`, and a batch of events becomes
+one new state a user in `turn`. No exception leaves the agent: what it had in hand would be read again for
+ever.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
-import structlog
 from faust import StreamT
-from faust.types import EventT
 
 from agents.session.due import DueList
 from agents.session.joining import hand_over, take_over
-from agents.session.state import SessionState, decode_state, encode_state
-from agents.session.step import Outcome, Rules, Step, apply_due, apply_event
+from agents.session.step import Outcome, Rules, Step, apply_due
+from agents.session.turn import Turn, is_plain
+from agents.session.writing import SessionWriting
 from streams.app import RAW, NearlineApp
-from streams.dead_letters import headers_of, set_aside, source_of
+from streams.dead_letters import set_aside
 from streams.erase_request import encode_erase
-from streams.errors import CodecError, EventDecodeError
+from streams.errors import EventDecodeError
 from streams.handover import Handover, decode_handover, encode_handover
-from streams.hint_request import encode_request
 from streams.metrics import Metrics
+from streams.received import Received
+from streams.record_batches import RecordBatch
 from streams.records import decode_event
 from streams.replay_order import partition_of
 from streams.settings import Settings
 from streams.topics import SESSION_TABLE, Topics
 
-log = structlog.get_logger("session")
 DUE_EVERY_S: Final = 0.25
 STATES_PER_TURN: Final = 500
+
+
+class MovedError(Exception):
+    """The batch's partition is being given to somebody: what was made of it is dropped, and made again."""
 
 
 @dataclass(slots=True)
@@ -48,6 +53,7 @@ class SessionAgent:
     due: DueList = field(default_factory=DueList)
     in_hand: dict[bytes, asyncio.Event] = field(default_factory=dict)
     table: Any = None
+    writing: SessionWriting = field(init=False)
     requests: Any = None
     due_topic: Any = None
     handovers: Any = None
@@ -56,12 +62,13 @@ class SessionAgent:
     def attach(self) -> None:
         """Declare table, topics, agents and the timer on the app."""
         topics, partitions = Topics.of(self.settings), self.settings.partitions
-        events = self.app.topic(topics.events, partitions=partitions, **RAW)
+        events = self.app.batched_topic(topics.events, partitions=partitions)
         self.requests = self.app.topic(topics.requests, partitions=partitions, **RAW)
         self.due_topic = self.app.topic(topics.due, partitions=partitions, **RAW)
         self.handovers = self.app.topic(topics.handovers, partitions=partitions, **RAW)
         self.dead_letters = self.app.topic(topics.dead_letters, partitions=partitions, **RAW)
-        self.table = self.app.Table(SESSION_TABLE, partitions=partitions, key_type=bytes, value_type=bytes)
+        self.table = self.app.batched_table(SESSION_TABLE, partitions=partitions)
+        self.writing = SessionWriting(self.table, self.app.outbox, topics, self.due, self.metrics)
         self.app.agent(events, name="session")(self._events)
         self.app.agent(self.due_topic, name="session-due")(self._dues)
         self.app.agent(self.handovers, name="session-handovers")(self._handovers)
@@ -69,49 +76,88 @@ class SessionAgent:
         self.app.on_ready = self._on_ready
 
     async def _events(self, stream: StreamT[bytes]) -> None:
-        async for event in stream.events():
-            try:
-                await self._event(event)
-            except Exception as error:
-                await self._set_aside(event, error)
+        async for batch in self.app.batches(stream):
+            with suppress(MovedError):
+                await self._batch(batch)
 
-    async def _event(self, record: EventT[bytes]) -> None:
-        source = source_of(record)
-        headers = headers_of(record)
-        event = decode_event(record.value, headers, source, source.appended_ms)
+    async def _batch(self, batch: RecordBatch) -> None:
+        """Apply a batch and write what it changed. Nothing is awaited while a change is unwritten."""
+        turn, bad = Turn(self.writing.state_of_event), list[tuple[Received, Exception]]()
+        for row in batch.records:
+            record = Received.of_record(row)
+            try:
+                await self._apply(record, turn, batch)
+            except MovedError:
+                raise
+            except Exception as error:
+                bad.append((record, error))
+        bad += await self._write(turn, batch)
+        for record, problem in bad:
+            await self._set_aside(record, problem)
+        self._observe(turn, batch)
+
+    async def _apply(self, record: Received, turn: Turn, batch: RecordBatch) -> None:
+        event = decode_event(record.value, record.headers, record.source, record.source.appended_ms)
         key = event.person.encode()
         if record.key != key:
             raise _wrong_key()
-        await self._free(key)
-        state = self._state(key)
-        if state is None and key in self.table:
-            self.metrics.dead_letters.labels("bad_state").inc()  # the user starts anew
-        step = apply_event(state, event, source, self.rules)
-        end = self.app.consumer.highwater(record.message.tp) or 0
-        more_wait = end > source.offset + 1
-        self.due.observe(source.partition, event.timestamp, time.monotonic(), more_wait=more_wait)
-        await self._store(key, event.person, source.partition, step, headers.get("traceparent"))
-        self.metrics.events.labels(step.outcome).inc()
-        self._count_decision(step)
+        if key in self.in_hand:
+            await self._write(turn, batch)
+            await self._free(key)
+        step = turn.apply(record, key, event, self.rules)
+        if not is_plain(step):
+            await self._write(turn, batch)
+            await self._store(key, event.person, batch.partition, step, record.headers.get("traceparent"))
+
+    async def _write(self, turn: Turn, batch: RecordBatch) -> list[tuple[Received, Exception]]:
+        """States before requests: one without its state would be decided, and sent, twice.
+
+        Returns the records whose state cannot be written. Raises MovedError: nothing was written.
+        """
+        if not self.app.is_current(batch):
+            raise MovedError
+        bad = list[tuple[Received, Exception]]()
+        changed, requests = turn.taken()
+        for key, change in changed.items():
+            try:
+                self.writing.keep(key, change.user, batch.partition, change.state, is_new=change.is_new)
+            except Exception as error:
+                bad += [(record, error) for record in change.records]
+        for key, request, traceparent in requests:
+            self.writing.ask(key, batch.partition, request, traceparent)
+        await self.app.outbox.send()
+        return bad
+
+    def _observe(self, turn: Turn, batch: RecordBatch) -> None:
+        end = self.app.consumer.highwater(batch.tp) or 0
+        more_wait = end > batch.offset + 1
+        if turn.newest_ms:
+            self.due.observe(batch.partition, turn.newest_ms, time.monotonic(), more_wait=more_wait)
+        for outcome, count in turn.tally.outcomes.items():
+            self.metrics.events.labels(outcome).inc(count)
+        for (reason, refresh), count in turn.tally.decisions.items():
+            self.metrics.decisions.labels(reason, str(refresh).lower()).inc(count)
+        for reason, count in turn.tally.settled.items():
+            self.metrics.settled.labels(reason).inc(count)
 
     async def _dues(self, stream: StreamT[bytes]) -> None:
         async for event in stream.events():
             try:
                 user, due_ms = event.key.decode(), int(orjson.loads(event.value)["due_ms"])
                 await self._free(event.key)
-                step = apply_due(self._state(event.key), user, due_ms, self.rules)
+                step = apply_due(self.writing.state(event.key), user, due_ms, self.rules)
                 await self._store(event.key, user, event.message.partition, step)
                 if step.outcome is Outcome.APPLIED:
                     self.metrics.settled.labels(step.requests[0].reason).inc()
             except Exception as error:
-                await set_aside(self.dead_letters, event, error, self.metrics)
+                await set_aside(self.dead_letters, Received.of_event(event), error, self.metrics)
 
     async def _handovers(self, stream: StreamT[bytes]) -> None:
         async for event in stream.events():
             try:
                 handover = decode_handover(event.value)
                 await self._free(event.key)
-                state = self._state(event.key)
+                state = self.writing.state(event.key)
                 if handover.is_asked:
                     step = hand_over(state, handover, event.message.offset, self.rules)
                 else:
@@ -119,45 +165,19 @@ class SessionAgent:
                 await self._store(event.key, event.key.decode(), event.message.partition, step)
                 self.metrics.handovers.labels(step.outcome).inc()
             except Exception as error:
-                await set_aside(self.dead_letters, event, error, self.metrics)
-
-    def _state(self, key: bytes) -> SessionState | None:
-        data = self.table.get(key)
-        if data is None:
-            return None
-        try:
-            return decode_state(data)
-        except CodecError as error:
-            log.warning("state_unreadable", error=error.message)
-            return None
+                await set_aside(self.dead_letters, Received.of_event(event), error, self.metrics)
 
     async def _store(
         self, key: bytes, user: str, partition: int, step: Step, traceparent: bytes | None = None
     ) -> None:
-        """The state before the requests: one without its state would be decided, and sent, twice.
+        """What takes something away for good goes first, and is confirmed; then the state and the requests.
 
-        But what takes something away for good goes first, and is confirmed: after a crash in between, the
-        state that is still there says it again.
+        After a crash in between, the state that is still there says it again.
         """
         if step.handover is not None or step.erase is not None:
             await self._confirm(key, partition, step)
-        if step.ended and self.table.pop(key, None) is not None:
-            self.metrics.users.dec()
-        if step.state is not None:
-            data = encode_state(step.state)
-            if key not in self.table:
-                self.metrics.users.inc()
-            self.table[key] = data
-            self.metrics.state_bytes.observe(len(data))
-            self._remember_due(partition, user, step.state)
-        for request in step.requests:
-            headers = {"traceparent": traceparent} if traceparent else None
-            value = encode_request(request)
-            await self.requests.send(key=key, value=value, partition=partition, headers=headers)
-
-    def _remember_due(self, partition: int, user: str, state: SessionState) -> None:
-        if state.due_ms:
-            self.due.add(partition, state.due_ms, user, is_end=not state.owed.due_ms)
+        self.writing.step(key, user, partition, step, traceparent)
+        await self.app.outbox.send()
 
     async def _free(self, key: bytes) -> None:
         """Wait while another agent has the key's state in hand: it is about to store one made from it."""
@@ -178,17 +198,7 @@ class SessionAgent:
         partition = partition_of(handover.key, self.settings.partitions)
         await confirmed(self.handovers, handover.key, encode_handover(handover), partition)
 
-    def _count_decision(self, step: Step) -> None:
-        if step.outcome is Outcome.REPLAYED:
-            return
-        own = 0
-        if step.decision is not None:
-            own = int(step.decision.refresh)
-            self.metrics.decisions.labels(step.decision.reason, str(step.decision.refresh).lower()).inc()
-        for request in step.requests[: len(step.requests) - own]:
-            self.metrics.settled.labels(request.reason).inc()
-
-    async def _set_aside(self, record: EventT[bytes], error: Exception) -> None:
+    async def _set_aside(self, record: Received, error: Exception) -> None:
         await set_aside(self.dead_letters, record, error, self.metrics)
         self.metrics.events.labels("dead_lettered").inc()
 
@@ -196,7 +206,7 @@ class SessionAgent:
         if not self.app.ready:  # partitions are moving: what is due is found again in the states
             return
         for partition, due_ms, user in self.due.pop(time.monotonic()):
-            state = self._state(user.encode())
+            state = self.writing.state(user.encode())
             if state is not None and state.due_ms == due_ms:  # else an event settled it
                 value = orjson.dumps({"due_ms": due_ms})
                 await self.due_topic.send(key=user.encode(), value=value, partition=partition)
@@ -220,14 +230,14 @@ class SessionAgent:
         for number, key in enumerate(keys):
             if number % STATES_PER_TURN == 0:
                 await asyncio.sleep(0)
-            state = self._state(key)
+            state = self.writing.state(key)
             if state is None:
                 continue
             # A state that was handed over whole has no offset of its own yet.
             sources = state.offsets.keys() or {partition_of(key, self.settings.partitions)}
             for partition in owned & sources:
                 self.due.resume(partition, state.interest.at_ms, wall_s)
-                self._remember_due(partition, key.decode(), state)
+                self.writing.remember_due(partition, key.decode(), state)
 
 
 async def confirmed(topic: Any, key: bytes, value: bytes, partition: int) -> None:

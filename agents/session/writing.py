@@ -1,0 +1,82 @@
+"""States and hint requests on their way to the local store and to Kafka, for the session agent.
+
+A write is two things at once: the value in the table's store, and its record in the app's outbox. Both are
+done without an await, so the changelog has the states of a key in the order in which they were made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from agents.session.due import DueList
+from agents.session.state import SessionState, decode_state, encode_state
+from agents.session.step import Step
+from streams.errors import CodecError
+from streams.hint_request import HintRequest, encode_request
+from streams.metrics import Metrics
+from streams.outbox import NO_HEADERS, Outbox
+from streams.topics import Topics
+
+log = structlog.get_logger("session")
+
+
+@dataclass(slots=True)
+class SessionWriting:
+    """table: of states. due: told of what a state owes."""
+
+    table: Any
+    outbox: Outbox
+    topics: Topics
+    due: DueList
+    metrics: Metrics
+
+    def state(self, key: bytes) -> SessionState | None:
+        """The stored state; None: there is none, or none that can be read."""
+        data = self.table.read(key)
+        if data is None:
+            return None
+        try:
+            return decode_state(data)
+        except CodecError as error:
+            log.warning("state_unreadable", error=error.message)
+            return None
+
+    def state_of_event(self, key: bytes) -> SessionState | None:
+        """The same, for a new event: a user whose state cannot be read starts anew, and is counted."""
+        state = self.state(key)
+        if state is None and self.table.read(key) is not None:
+            self.metrics.dead_letters.labels("bad_state").inc()
+        return state
+
+    def step(self, key: bytes, user: str, partition: int, step: Step, traceparent: bytes | None) -> None:
+        """All that one step leaves; what has to be confirmed first is the caller's."""
+        if step.ended and self.table.read(key) is not None:
+            self.metrics.users.dec()
+            self.table.erase(key)
+            self.outbox.put(self.topics.changelog, partition, key, None)
+        if step.state is not None:
+            self.keep(key, user, partition, step.state, is_new=self.table.read(key) is None)
+        for request in step.requests:
+            self.ask(key, partition, request, traceparent)
+
+    def keep(self, key: bytes, user: str, partition: int, state: SessionState, *, is_new: bool) -> None:
+        """A user's new state."""
+        data = encode_state(state)
+        self.table.write(key, data, partition)
+        self.outbox.put(self.topics.changelog, partition, key, data)
+        self.metrics.users.inc(is_new)
+        self.metrics.state_bytes.observe(len(data))
+        self.remember_due(partition, user, state)
+
+    def ask(self, key: bytes, partition: int, request: HintRequest, traceparent: bytes | None) -> None:
+        """A request for a list."""
+        headers = [("traceparent", traceparent)] if traceparent else NO_HEADERS
+        self.outbox.put(self.topics.requests, partition, key, encode_request(request), headers)
+
+    def remember_due(self, partition: int, user: str, state: SessionState) -> None:
+        """What the state owes, or when it ends."""
+        if state.due_ms:
+            self.due.add(partition, state.due_ms, user, is_end=not state.owed.due_ms)

@@ -1,0 +1,164 @@
+"""The records of one partition that came in one fetch, delivered to an agent as one message.
+
+Faust's consumer starts four asyncio tasks for every record, and its streams, channels and acknowledgements
+go once through Python for each (measured: benchmarks/README.md, "ingest"). Here a topic that was declared
+with `batched` brings its records a fetch at a time; all the rest is Faust's. Faust acknowledges by offset,
+and commits up to the first that is missing, so one message can stand for a run of offsets: it acknowledges
+all of them, holes of compaction included.
+
+Nothing in this file knows of AIGQ; it could be offered to faust-streaming as a transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Coroutine, Generator, Sequence
+from functools import partial
+from typing import Any, Final, cast
+
+from aiokafka.errors import ConsumerStoppedError
+from faust.transport.drivers import aiokafka
+from faust.types import TP, ConsumerMessage
+from faust.types.tuples import ack_lock
+
+MAX_RECORDS: Final = 500  # of one message: the loop serves others in between
+WAITING: Final = 4  # messages that wait for their agent: of a fetch of 1 MB each, 4 MB
+POLL_S: Final = 1.0
+
+
+class RecordBatch(ConsumerMessage):
+    """Consecutive records of one partition: aiokafka's, `records` in order. `offset` is the last one's."""
+
+    __slots__ = ("first", "records")
+
+    def __init__(self, tp: TP, records: Sequence[Any], generation_id: int) -> None:
+        last = records[-1]
+        super().__init__(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
+            None,
+            None,
+            b"",
+            None,
+            tp=tp,
+            generation_id=generation_id,
+        )
+        self.first: int = records[0].offset
+        self.records = records
+
+
+class BatchConsumer(aiokafka.Consumer):
+    """Faust's consumer on aiokafka; of the app's `batched` topics each fetch becomes one message."""
+
+    def ack(self, message: Any) -> bool:
+        """A batch acknowledges every offset from its first to its last."""
+        if not isinstance(message, RecordBatch):
+            return bool(super().ack(message))
+        with ack_lock:
+            if message.acked:
+                return False
+            message.acked = True
+            self._unacked_messages.discard(message)
+            if self.app.topics.acks_enabled_for(message.topic):
+                self._ack_range(message.tp, message.first, message.offset)
+            if self._waiting_for_ack is not None and not self._waiting_for_ack.done():
+                self._waiting_for_ack.set_result(None)
+        return True
+
+    def _ack_range(self, tp: TP, first: int, last: int) -> None:
+        begin = max(first, self._committed_offset[tp] or 0)
+        known = self._acked_index[tp]
+        fresh = [offset for offset in range(begin, last + 1) if offset not in known]
+        known.update(fresh)
+        self._acked[tp].extend(fresh)
+        self._n_acked += len(fresh)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Faust's loop over fetches, without its tasks for each record."""
+        stopped, fetcher_stopped = cast(Any, self)._stopped.is_set, fetcher._stopped.is_set
+        try:
+            while not (stopped() or fetcher_stopped()):
+                await self.sleep(0)
+                if not self.should_stop:
+                    await self._drain_fetch()
+        except (ConsumerStoppedError, asyncio.CancelledError):
+            if not self.transport.app.should_stop:
+                raise
+
+    async def _drain_fetch(self) -> None:
+        fetched, active = await self._wait_next_records(POLL_S)
+        if fetched is None or self.should_stop:
+            return
+        generation = self.app.consumer_generation_id
+        if not self.flow_active:  # what was fetched is dropped; it is read again from the last commit
+            await self._seek_back()
+            return
+        for tp, records in fetched.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if active is None or tp in active or tp in self._buffered_partitions:
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                await self._deliver_records(tp, records)
+
+    async def _seek_back(self) -> None:
+        try:
+            await self.perform_seek()
+        except Exception as error:  # partitions move meanwhile: the rebalance seeks again
+            self.log.warning("seek to the committed offsets failed: %r", error)
+
+    async def _deliver_records(self, tp: TP, records: Sequence[Any]) -> None:
+        read = self._read_offset[tp]
+        if read is not None and records[0].offset < read:
+            records = [record for record in records if record.offset >= read]
+        if tp.topic not in cast(Any, self.app).batched:
+            for record in records:
+                await self._deliver(tp, self._to_message(tp, record), record.offset)
+        elif records:
+            batch = RecordBatch(tp, records, self.app.consumer_generation_id)
+            await self._deliver(tp, batch, batch.first)
+
+    async def _deliver(self, tp: TP, message: Any, first: int) -> None:
+        read = self._read_offset[tp]
+        if read and first - read > 1 and self.app.topics.acks_enabled_for(tp.topic):
+            await self._add_gap(tp, read + 1, first)
+        delivery = cast(Coroutine[Any, Any, None], self.callback(message))
+        if self.suspend_flow.is_set():
+            await self.wait_first(delivery, self.suspend_flow.wait())
+        else:
+            try:
+                waits_for = delivery.send(None)
+            except StopIteration:
+                pass  # most deliveries wait for nothing
+            else:
+                await self.wait_first(_rest(delivery, waits_for), self.suspend_flow.wait())
+        self._read_offset[tp] = message.offset
+
+
+async def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> None:
+    await _resumed(begun, waits_for)
+
+
+@types.coroutine
+def _resumed(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that has been started by hand and waits for something."""
+    while True:
+        try:
+            answer = yield waits_for
+        except BaseException as error:
+            go_on = partial(begun.throw, error)
+        else:
+            go_on = partial(begun.send, answer)
+        try:
+            waits_for = go_on()
+        except StopIteration:
+            return
+
+
+class BatchTransport(aiokafka.Transport):
+    """Faust's transport on aiokafka with that consumer."""
+
+    Consumer = BatchConsumer
