@@ -48,10 +48,12 @@ def lines(
     *,
     logarithmic: str = "",
     bar: float | None = None,
+    ends: Sequence[float] = (),
 ) -> Path:
     """A line a name through its (x, y); axes: names of x and y; logarithmic: "x", "y" or "xy".
 
-    bar: a dashed line at this y. Returns `out`. Raises TrainingError when matplotlib is missing.
+    bar: a dashed line at this y. ends: faint upright lines at these x. Returns `out`. Raises TrainingError
+    when matplotlib is missing.
     """
     drawing, panel = _blank((WIDTH_INCHES, 3.6))
     for place, (name, points) in enumerate(series.items()):
@@ -59,6 +61,8 @@ def lines(
         panel.plot(*zip(*points, strict=True), "o-", color=colour, label=name, linewidth=1.8, markersize=4)
     if bar is not None:
         panel.axhline(bar, color="#444444", linewidth=1, linestyle="--", label="bar")
+    for end in ends:
+        panel.axvline(end, color="#bbbbbb", linewidth=1)
     if "x" in logarithmic:
         panel.set_xscale("log")
     if "y" in logarithmic:

@@ -1,0 +1,250 @@
+"""Milliseconds from an event's append in Kafka to its list being readable in Redis, below and above capacity.
+
+    python -m benchmarks.freshness [--quick] [--json] [--save] [--capacity EVENTS_PER_S]
+
+An embedded Kafka and Redis, one worker with all roles and the demo bundle; all share this machine's cores
+with the load and the watch. First the capacity: slices of the same traffic, each short enough that nobody is
+due a second list, are put into Kafka at once, the next when the one before is worked off; a slice's events
+divided by the seconds until its last list. Then one open-loop load (`benchmarks.traffic`: real purchases of
+many shoppers, all send times fixed before, sent then whatever becomes of those before) at 30, 60, 90 and
+150 % of it and 60 % again, 20 s on the way up and 25 s kept.
+
+A list counts by the append time of the event that decided it; lists that a cooldown's end decided have no
+event and are left out. `benchmarks.list_watch` sees each list when it can be read. Figures are of the kept
+time, each third of it a round; p99.9 is of the whole. Above capacity lists age; afterwards every shopper must
+have the list that their state in Kafka says was asked for last, and all events must have been applied.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Final
+
+import orjson
+import redis
+
+from agents.session.state import decode_state
+from benchmarks.harness import Bar, Figure, percentile
+from benchmarks.list_watch import ListWatch, Seen
+from benchmarks.plots import lines
+from benchmarks.report import DOCS, Report, command_line, finish
+from benchmarks.running_shop import RunningShop, Sender, read_topic, running_shop
+from benchmarks.traffic import Level, Planned, baskets, planned
+from streams.hint_list import HEAD
+from streams.redis_keys import hints_key
+from streams.replay_order import partition_of
+
+LEVELS: Final = (0.3, 0.6, 0.9, 1.5, 0.6)  # of the capacity
+NAMES: Final = ("30 %", "60 %", "90 %", "150 %", "60 % after")
+RAMP_S, FLAT_S = 20.0, 25.0
+QUICK_S, QUICK_RATE = 0.5, 60.0
+SLICES: Final = 4  # the first warms up
+SLICE_S: Final = 25.0  # of event time: nobody is due a second list
+SLICE_EVENTS: Final = 6_000
+DRAIN_S: Final = 180.0
+THIRDS: Final = 3
+OVERLOAD: Final = 3  # its place in LEVELS
+USUAL_MS: Final = 250.0
+BARS: Final = {("60 %", "p50"): Bar.at_most(50.0), ("60 %", "p99"): Bar.at_most(250.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A list: when its event was appended (seconds after the load's start), and how long it took (ms)."""
+
+    at_s: float
+    took_ms: float
+
+
+def capacity_of(shop: RunningShop, slice_events: int) -> tuple[list[float], float, int]:
+    """Events per second of each slice but the first, lists an event of these, and how many events were sent.
+
+    A slice is put into Kafka at once when the one before is worked off, and ends with its last list.
+    """
+    plan = planned(baskets(), [Level(slice_events / SLICE_S, 0.0, SLICES * SLICE_S)], seed=11)
+    watch, sender = ListWatch(shop.services.settings["AIGQ_REDIS_URL"]), Sender(shop.settings)
+    start_s, sent, begun = time.time() - SLICES * SLICE_S, 0, []
+    for number in range(SLICES):
+        part = [one for one in plan if number <= one.due_s / SLICE_S < number + 1]
+        records = [(one.user.encode(), one.encoded(start_s)) for one in part]
+        begun.append((time.time(), len(part)))
+        for key, value in records:
+            sender.send(shop.topics.events, key, value)
+        sender.flush()
+        sent += len(part)
+        shop.wait_until_worked_off(sent, DRAIN_S)
+    found = fresh(shop, 0.0, watch.stop())
+    rates, lists = [], 0
+    for (began_s, events), (to_s, _) in zip(begun[1:], [*begun[2:], (math.inf, 0)], strict=True):
+        own = [one for one in found if began_s <= one.at_s < to_s]
+        rates.append(events / (max(one.at_s + one.took_ms / 1000 for one in own) - began_s))
+        lists += len(own)
+    return rates, lists / sum(events for _, events in begun[1:]), sent
+
+
+def run_load(shop: RunningShop, plan: Sequence[Planned], before: int) -> tuple[float, list[Seen], Sender]:
+    """Send the plan and wait for all that follows from it; start (epoch s), lists, sender."""
+    watch, sender = ListWatch(shop.services.settings["AIGQ_REDIS_URL"]), Sender(shop.settings)
+    start_s = time.time() + 1.0 + len(plan) / 200_000  # until all is encoded
+    records = [(start_s + one.due_s, one.user.encode(), one.encoded(start_s)) for one in plan]
+    sender.send_on_time(shop.topics.events, iter(records))
+    shop.wait_until_worked_off(before + len(plan), DRAIN_S)
+    return start_s, watch.stop(), sender
+
+
+def fresh(shop: RunningShop, start_s: float, seen: Sequence[Seen]) -> list[Fresh]:
+    """Lists that an event decided, by append time. A cooldown's end bears no event's time and place."""
+    appended = {
+        (one.partition, one.offset, orjson.loads(one.value or b"{}")["timestamp"]): one.at_ms
+        for one in read_topic(shop.settings, shop.topics.events)
+    }
+    found = []
+    for one in seen:
+        partition = partition_of(one.user.encode(), shop.settings.partitions)
+        at_ms = appended.get((partition, one.version.offset, one.version.as_of_ms))
+        if at_ms is not None:
+            found.append(Fresh(at_ms / 1000 - start_s, one.at_ms - at_ms))
+    return sorted(found, key=lambda one: one.at_s)
+
+
+def without_newest(shop: RunningShop) -> int:
+    """Shoppers whose newest list in Redis is not the one that their state in Kafka asked for last."""
+    asked = {}
+    for one in read_topic(shop.settings, shop.topics.changelog):
+        listed = decode_state(one.value).listed if one.value else None
+        asked[one.key] = str(listed.version) if listed else ""
+    with redis.Redis.from_url(shop.services.settings["AIGQ_REDIS_URL"]) as client:
+        keys = [key for key, version in asked.items() if version]
+        with client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.lindex(hints_key(key.decode()), 0)
+            heads = pipe.execute()
+    return sum(
+        head is None or head[len(HEAD) :][: len(asked[key])].decode() != asked[key]
+        for key, head in zip(keys, heads, strict=True)
+    )
+
+
+def kept_times(levels: Sequence[Level]) -> list[tuple[float, float]]:
+    """From when to when each level is kept."""
+    ends = accumulate(level.seconds for level in levels)
+    return [(end_s - level.flat_s, end_s) for level, end_s in zip(levels, ends, strict=True)]
+
+
+def figures_of(found: Sequence[Fresh], levels: Sequence[Level]) -> list[Figure]:
+    """p50, p99 of each third of the kept time, p99.9 of the whole, for each level."""
+    figures = []
+    for name, (from_s, to_s) in zip(NAMES, kept_times(levels), strict=True):
+        step_s = (to_s - from_s) / THIRDS
+        parts = [_between(found, from_s + n * step_s, from_s + (n + 1) * step_s) for n in range(THIRDS)]
+        parts = [part for part in parts if part]
+        for what, share in (("p50", 0.5), ("p99", 0.99)):
+            values = [percentile(part, share) for part in parts]
+            figures.append(Figure.of(f"{name} of capacity, {what}", "ms", values, BARS.get((name, what))))
+        whole = percentile(_between(found, from_s, to_s), 0.999)
+        figures.append(Figure.of(f"{name} of capacity, p99.9", "ms", [whole]))
+    return figures
+
+
+def by_second(found: Sequence[Fresh]) -> list[tuple[float, float]]:
+    """(second of the append, median ms of its lists)."""
+    seconds: dict[int, list[float]] = {}
+    for one in found:
+        seconds.setdefault(int(one.at_s), []).append(one.took_ms)
+    return [(float(at_s), percentile(took, 0.5)) for at_s, took in sorted(seconds.items())]
+
+
+def recovered_after_s(found: Sequence[Fresh], levels: Sequence[Level]) -> float:
+    """From the overload's end until the median of a second's lists is below USUAL_MS, for good."""
+    end_s = kept_times(levels)[OVERLOAD][1]
+    late = [at_s - end_s for at_s, took_ms in by_second(found) if at_s >= end_s and took_ms > USUAL_MS]
+    return max(late, default=-1.0) + 1.0
+
+
+def measure(given: argparse.Namespace, folder: Path) -> Report:
+    """All of it, on servers of its own."""
+    ramp_s, flat_s = (QUICK_S, 2 * QUICK_S) if given.quick else (RAMP_S, FLAT_S)
+    with running_shop(folder) as shop:
+        rates, share, before = capacity_of(shop, SLICE_EVENTS // 15 if given.quick else SLICE_EVENTS)
+        capacity = given.capacity or statistics.median(rates)
+        capacity = min(capacity, QUICK_RATE) if given.quick else capacity
+        levels = [Level(capacity * level, ramp_s, flat_s) for level in LEVELS]
+        plan = planned(baskets(), levels, seed=12)
+        start_s, seen, sender = run_load(shop, plan, before)
+        found = fresh(shop, start_s, seen)
+        lost = before + len(plan) - shop.count("aigq_events_total", outcome="applied")
+        stale, overtaken = without_newest(shop), shop.count("aigq_requests_superseded_total")
+    figures = [
+        Figure.of("capacity", "events/s", rates),
+        *figures_of(found, levels),
+        Figure.of("oldest list at 150 %", "ms", [max(_between(found, *kept_times(levels)[OVERLOAD]))]),
+        Figure.of("fresh again after the overload", "s", [recovered_after_s(found, levels)]),
+        Figure.of("events lost", "", [lost], Bar.at_most(0)),
+        Figure.of("shoppers without their newest list", "", [stale], Bar.at_most(0)),
+    ]
+    if given.save:
+        _draw(found, levels)
+    return Report(
+        "freshness", __doc__ or "", figures, notes=_notes(plan, seen, found, sender, share, overtaken)
+    )
+
+
+def _notes(
+    plan: Sequence[Planned],
+    seen: Sequence[Seen],
+    found: Sequence[Fresh],
+    sender: Sender,
+    share: float,
+    overtaken: float,
+) -> list[str]:
+    shoppers = len({one.shopper for one in plan})
+    late_ms = 1000 * percentile(sender.late_s, 0.99)
+    by_event, by_cooldown = len(found) / len(plan), 1 - len(found) / max(1, len(seen))
+    return [
+        f"{len(plan):,} events of {shoppers:,} shoppers; {by_event:.1%} of the events decided a list, the end "
+        f"of a cooldown {by_cooldown:.1%} of the {len(seen):,} lists; {overtaken:,.0f} requests were overtaken "
+        f"by a newer one. In the slices that tell the capacity: {share:.2f} lists an event.",
+        f"99 % were sent less than {late_ms:.1f} ms late; freshness begins with the append.",
+    ]
+
+
+def _between(found: Sequence[Fresh], from_s: float, to_s: float) -> list[float]:
+    first, last = (bisect_left(found, at_s, key=lambda one: one.at_s) for at_s in (from_s, to_s))
+    return [one.took_ms for one in found[first:last]]
+
+
+def _draw(found: Sequence[Fresh], levels: Sequence[Level]) -> None:
+    shares = ", ".join(NAMES[: OVERLOAD + 1])
+    lines(
+        DOCS / "freshness.png",
+        f"Freshness at {shares} of capacity, and at 60 % again",
+        ("seconds since the load began", "ms, median of a second"),
+        {"append in Kafka to readable in Redis": by_second(found)},
+        logarithmic="y",
+        bar=50.0,
+        ends=[to_s for _, to_s in kept_times(levels)[:-1]],
+    )
+
+
+def main() -> None:
+    """Command line."""
+    parser = command_line(__doc__)
+    parser.add_argument(
+        "--capacity", type=float, default=0.0, help="events/s to load by; default: as measured"
+    )
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        finish(measure(given, Path(folder)), given)
+
+
+if __name__ == "__main__":
+    main()
