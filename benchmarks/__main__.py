@@ -29,8 +29,8 @@ from streams.errors import SettingsError
 FOLDER: Final = Path(__file__).parent
 # From a part to the whole; then what is computed from the figures.
 ORDER: Final = (
-    *("session_step", "roofline", "generation", "ingest", "reader", "freshness", "recovery", "scale_out"),
-    *("mapping_load", "deny_sweep", "capacity"),
+    *("session_step", "roofline", "generation", "ingest", "reader", "freshness", "memory", "recovery"),
+    *("event_cost", "scale_out", "mapping_load", "deny_sweep", "capacity"),
 )
 BY_NAME_ALONE: Final = ("decoders",)  # trains for a quarter of an hour, on a data set and runs
 

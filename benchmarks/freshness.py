@@ -210,9 +210,9 @@ def _notes(
     late_ms = 1000 * percentile(sender.late_s, 0.99)
     by_event, by_cooldown = len(found) / len(plan), 1 - len(found) / max(1, len(seen))
     return [
-        f"{len(plan):,} events of {shoppers:,} shoppers; {by_event:.1%} of the events decided a list, the end "
-        f"of a cooldown {by_cooldown:.1%} of the {len(seen):,} lists; {overtaken:,.0f} requests were overtaken "
-        f"by a newer one. In the slices that tell the capacity: {share:.2f} lists an event.",
+        f"{len(plan):,} events of {shoppers:,} shoppers; {by_event:.1%} of the events decided a list, "
+        f"the end of a cooldown {by_cooldown:.1%} of the {len(seen):,} lists; {overtaken:,.0f} requests were "
+        f"overtaken by newer ones. In the slices that tell the capacity: {share:.2f} lists an event.",
         f"99 % were sent less than {late_ms:.1f} ms late; freshness begins with the append.",
     ]
 
