@@ -8,40 +8,43 @@ comes up counts; denied queries never do, nor what the user just did.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import lru_cache
+from itertools import groupby, repeat
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from streams.errors import CodecError
-from streams.hint_list import Hint, HintList, Source
-from streams.personal_data import is_personal
+from streams.hint_list import MAX_HINTS, Hint, HintList, Source
+from streams.own_lists import hints_for, looked_at
 from streams.query_text import normalise_query
 from streams.think_entry import PopularList, Suggestion, ThinkEntry, ThinkPointer
 from streams.think_merge import TriggerEntries, in_turn, is_thinks
 
+KEPT: Final = 1_024  # of the values that all users share; what was read before is not read again
 
-class Candidate(NamedTuple):
-    """A hint and the list it comes from; empty `list_id`: Think, popular or pinned at reading time."""
 
-    hint: Hint
-    list_id: str
+# A hint and the id of its list, "" for Think, popular and pinned: a plain pair, since so many are made.
+Candidate = tuple[Hint, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
     """Where a page's hints come from, each best first. own: the user's lists; rest: popular and pinned.
 
-    held: query in normal form to epoch ms, what the user just did. think and rest are taken from as far as
-    the page needs them: most of what they could give never becomes a hint.
+    held: query in normal form to epoch ms, what the user just did. All three are taken from as far as the
+    page needs them: most of what they could give never becomes a hint. apart: nothing in `think` stands in
+    `own`, too; else `own` is looked through first, and must allow that twice.
     """
 
-    own: Sequence[Candidate] = ()
+    own: Iterable[Candidate] = ()
     think: Iterable[Candidate] = ()
     rest: Iterable[Candidate] = ()
     held: Mapping[str, int] = field(default_factory=dict)
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class HintAnswer:
     (event-time ms), age_ms (wall clock since the newest list was generated): of the newest list;
     "" and None for a user without one. triggers: what Think was asked for, newest first. mapping: the
     version that this user sees. denied: hints left out for the deny set, or as
-    personal data. malformed: values in Redis that are none of ours.
+    personal data. malformed: values that were met in Redis and are none of ours.
     """
 
     hints: tuple[Hint, ...]
@@ -85,22 +88,21 @@ class HintAnswer:
 def personal(lists: Iterable[HintList], mapping: str = "") -> Iterator[Candidate]:
     """The user's own hints, newest run first. Think's among them count while `mapping` is their version."""
     for one in lists:
-        for hint in one.hints:
-            if hint.source != "think" or not hint.mapping or hint.mapping == mapping:
-                yield Candidate(hint, one.list_id)
+        yield from zip(hints_for(one, mapping), repeat(one.list_id), strict=False)
 
 
-def opened(found: TriggerEntries) -> Iterator[Candidate]:
-    """Think's hints for the latest triggers."""
+def opened(found: TriggerEntries, leaves: Callable[[str], bool] | None = None) -> Iterator[Candidate]:
+    """Think's hints for the latest triggers, without those of which `leaves` says so by their normal form."""
     for trigger, one in in_turn(found):
-        hint = Hint(query=one.query, score=one.score, source="think", why=trigger, mapping=found.mapping)
-        yield Candidate(hint, "")
+        if leaves is None or not leaves(one.normal):
+            hint = Hint(query=one.query, score=one.score, source="think", why=trigger, mapping=found.mapping)
+            yield hint, ""
 
 
 def suggested(suggestions: Iterable[Suggestion], source: Source) -> Iterator[Candidate]:
     """Suggestions as hints of `source`."""
     for one in suggestions:
-        yield Candidate(Hint(query=one.query, score=one.score, source=source), "")
+        yield Hint(query=one.query, score=one.score, source=source), ""
 
 
 def merge(
@@ -111,14 +113,40 @@ def merge(
     `denied` holds normalised queries. A query that is held in the newest list is held in every tier.
     """
     page = _Page(denied, tiers.held, now_ms)
-    mine = {normalise_query(one.hint.query) for one in tiers.own}
-    other = (one for one in tiers.think if normalise_query(one.hint.query) not in mine)
-    own, rest = iter(tiers.own), iter(tiers.rest)
-    for place in range(limit):
-        order = (other, own, rest) if is_thinks(place, think_places) else (own, other, rest)
-        if not any(page.takes_of(source) for source in order):
+    own, think, rest = iter(tiers.own), _others(tiers), iter(tiers.rest)
+    orders = ((own, think, rest), (think, own, rest))
+    for is_think, count in _runs(limit, think_places):
+        left = count
+        for source in orders[is_think]:
+            left -= page.take(source, left)
+            if not left:
+                break
+        else:
             break
     return page.chosen, page.dropped
+
+
+def _runs(limit: int, think_places: int) -> Iterable[tuple[bool, int]]:
+    """The places of a page as runs: whether they are Think's, and how many follow each other."""
+    return _kept_runs(limit, think_places) if limit <= MAX_HINTS else _new_runs(limit, think_places)
+
+
+def _new_runs(limit: int, think_places: int) -> Iterator[tuple[bool, int]]:
+    runs = groupby(range(limit), lambda place: is_thinks(place, think_places))
+    return ((is_think, sum(1 for _ in places)) for is_think, places in runs)
+
+
+@lru_cache(KEPT)
+def _kept_runs(limit: int, think_places: int) -> tuple[tuple[bool, int], ...]:
+    return tuple(_new_runs(limit, think_places))
+
+
+def _others(tiers: Tiers) -> Iterator[Candidate]:
+    """Think's hints without those that the own lists hold."""
+    if tiers.apart:
+        return iter(tiers.think)
+    mine = {normalise_query(hint.query) for hint, _ in tiers.own}
+    return (one for one in tiers.think if normalise_query(one[0].query) not in mine)
 
 
 @dataclass(slots=True)
@@ -130,21 +158,25 @@ class _Page:
     now_ms: int
     chosen: list[Candidate] = field(default_factory=list)
     dropped: int = 0
-    _seen: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
 
-    def takes_of(self, source: Iterator[Candidate]) -> bool:
-        """Whether the source had one more that may be shown; it is chosen then."""
-        for candidate in source:
-            query = normalise_query(candidate.hint.query)
-            if query in self._seen:
+    def take(self, source: Iterator[Candidate], count: int) -> int:
+        """Choose up to `count` more of the source that may be shown; how many there were."""
+        seen, denied, held, now_ms, left = self.seen, self.denied, self.held, self.now_ms, count
+        for candidate in source if left else ():
+            hint = candidate[0]
+            query, is_personal = looked_at(hint.query)
+            if query in seen:
                 continue
-            self._seen.add(query)
-            if query in self.denied or is_personal(query):
+            seen.add(query)
+            if is_personal or query in denied:
                 self.dropped += 1
-            elif max(candidate.hint.held_until, self.held.get(query, 0)) <= self.now_ms:
+            elif hint.held_until <= now_ms and held.get(query, 0) <= now_ms:
                 self.chosen.append(candidate)
-                return True
-        return False
+                left -= 1
+                if not left:
+                    break
+        return count - left
 
 
 def parse_lists(values: Any) -> tuple[list[HintList], int]:
@@ -172,24 +204,30 @@ def parse_entry(value: Any) -> tuple[tuple[Suggestion, ...], int]:
 
 def parse_popular(value: Any) -> tuple[tuple[Suggestion, ...], int]:
     """GET's reply as a popular list, and 1 if it is none. Nothing there is no fault."""
-    if value is None:
-        return (), 0
+    return ((), 0) if value is None else _popular(value)
+
+
+def parse_pointer(value: Any) -> tuple[ThinkPointer | None, int]:
+    """GET's reply as the pointer to the mapping versions, and 1 if it is none. Nothing there is no fault."""
+    return (None, 0) if value is None else _pointer(value)
+
+
+def parse_denied(members: Any) -> frozenset[str]:
+    """SMEMBERS' reply as normalised queries; normalised again, since people add to this set by hand."""
+    return frozenset(normalise_query(bytes(member).decode("utf-8", "replace")) for member in members)
+
+
+@lru_cache(KEPT)
+def _popular(value: Any) -> tuple[tuple[Suggestion, ...], int]:
     try:
         return PopularList.validate_json(value), 0
     except ValidationError:
         return (), 1
 
 
-def parse_pointer(value: Any) -> tuple[ThinkPointer | None, int]:
-    """GET's reply as the pointer to the mapping versions, and 1 if it is none. Nothing there is no fault."""
-    if value is None:
-        return None, 0
+@lru_cache(KEPT)
+def _pointer(value: Any) -> tuple[ThinkPointer | None, int]:
     try:
         return ThinkPointer.model_validate_json(value), 0
     except ValidationError:
         return None, 1
-
-
-def parse_denied(members: Any) -> frozenset[str]:
-    """SMEMBERS' reply as normalised queries; normalised again, since people add to this set by hand."""
-    return frozenset(normalise_query(bytes(member).decode("utf-8", "replace")) for member in members)

@@ -2,48 +2,43 @@
 
 `HintPlan.read` yields the commands of a round trip and is sent their replies; the blocking and the
 asynchronous reader both drive it, so there is one truth about what is read and how it is put together.
-In steady state it yields once: the entries of all triggers are asked for along with the rest. A second time
-only if Think has a place and its entries were not asked for: because another mapping version came, or the
-backend named no trigger and they stand in the user's newest list.
+In steady state it yields once: the entries of all triggers are at hand (streams.reader_memory), or are asked
+for along with the rest. A second time only if Think has a place and entries are missing: because another
+mapping version came, or the backend named no trigger and those in the user's newest list are new to it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
-from streams.errors import StoreRefusedError
 from streams.hint_answer import (
     HintAnswer,
     Tiers,
     merge,
     opened,
-    parse_denied,
     parse_entry,
-    parse_lists,
     parse_pointer,
     parse_popular,
     personal,
     suggested,
 )
-from streams.hint_list import HintList
-from streams.redis_errors import is_wrong_type
+from streams.own_lists import OwnLists
+from streams.reader_memory import DENY_FRESH_S, ENTRIES_KEPT, KEY_KEPT, Entry, Memory
 from streams.redis_keys import DENY, THINK_CURRENT, hints_key, popular_key, think_key
+from streams.redis_wire import Command as Command
 from streams.think_entry import Suggestion, ThinkPointer, mapping_for
 from streams.think_merge import THINK_PLACES, TriggerEntries, has_think_place, latest_triggers
 
-DENY_FRESH_S: Final = 2.0
-
-Command = tuple[str | bytes | int, ...]
 Steps = Generator[list[Command], list[Any], HintAnswer]
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a backend asks for. triggers, newest first; None: those of the user's newest list."""
+    """What a backend asks for. triggers: as `latest_triggers` gives them; None: those of the newest list."""
 
     user: str
     triggers: tuple[str, ...] | None
@@ -54,24 +49,40 @@ class Ask:
     now_ms: int  # wall clock, for the age of the list and for hints that are held
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What a reader keeps from one call to the next: the pointer to the mapping versions, the deny set."""
+@dataclass(slots=True)
+class _Think:
+    """What Think may say: the version that the user sees and the triggers, the keys, entries at hand."""
 
-    pointer: ThinkPointer | None = None
-    denied: frozenset[str] = frozenset()
-    denied_at_s: float = -math.inf
+    wanted: TriggerEntries
+    keys: tuple[bytes, ...]
+    known: dict[bytes, Entry]
+
+    @property
+    def missing(self) -> list[bytes]:
+        """Keys whose entries were not read."""
+        return [key for key in self.keys if key not in self.known]
+
+    @property
+    def found(self) -> TriggerEntries:
+        """With the entries; without any if they were not all read, since none was needed then."""
+        if len(self.known) < len(self.keys):
+            return self.wanted
+        entries = tuple([self.known[key].queries for key in self.keys])
+        return TriggerEntries(self.wanted.mapping, self.wanted.triggers, entries)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Found:
-    """What was read so far. think: what the entries that were asked for say."""
+    """What was read so far."""
 
-    lists: list[HintList]
-    pointer: ThinkPointer | None
+    lists: OwnLists
     popular: tuple[Suggestion, ...]
-    think: TriggerEntries
     malformed: int
+
+    @property
+    def held(self) -> dict[str, int]:
+        """What the user just did, by the newest list."""
+        return self.lists.newest.held if self.lists.newest else {}
 
 
 class HintPlan:
@@ -90,50 +101,57 @@ class HintPlan:
 
     def read(self, ask: Ask) -> Steps:
         """The dialogue for one answer. Raises StoreRefusedError if the deny set is no set."""
-        memory = self._memory
-        asked = wanted_of(memory.pointer, ask.user, ask.triggers or ())
+        before = self._memory
+        think = _think_of(before, ask, ask.triggers or ())
+        asked = think.missing
         commands = _first_commands(ask)
-        if ask.now_s - memory.denied_at_s >= self._deny_fresh_s:
+        if ask.now_s - before.denied_at_s >= self._deny_fresh_s:
             commands["denied"] = ("SMEMBERS", DENY)
-        values = yield [*commands.values(), *entry_commands(asked)]
-        replies = dict(zip(commands, values, strict=False))
-        found = _found(replies, asked, values[len(commands) :])
-        self._memory = memory = _remember(memory, replies, found.pointer, ask.now_s)
-        triggers = found.lists[0].latest if ask.triggers is None and found.lists else ask.triggers or ()
-        wanted = wanted_of(found.pointer, ask.user, latest_triggers(triggers))
-        if wanted != asked:
-            found = replace(found, think=wanted)
-            if entry_commands(wanted) and self._has_place(ask, found, memory):
-                found = _with_entries(found, wanted, (yield entry_commands(wanted)))
-        return self._answer(ask, found, memory)
+        replies = yield [*commands.values(), *(("GET", key) for key in asked)]
+        told = dict(zip(commands, replies, strict=False))
+        memory = _remembered(before, told, ask.now_s)
+        if memory is not before:
+            self._memory = memory
+        _keep(memory, think, asked, replies[len(commands) :], ask)
+        found = _found(told)
+        if ask.triggers is None or memory.pointer != before.pointer:
+            think = _think_of(memory, ask, _triggers(ask, found))
+        if (missing := think.missing) and self._has_place(ask, found, think, memory):
+            _keep(memory, think, missing, (yield [("GET", key) for key in missing]), ask)
+        return self._answer(ask, found, think, memory)
 
-    def _has_place(self, ask: Ask, found: _Found, memory: Memory) -> bool:
+    def _has_place(self, ask: Ask, found: _Found, think: _Think, memory: Memory) -> bool:
         """Whether a place is Think's, or the user's own lists leave one."""
         if has_think_place(range(ask.limit), self._think_places):
             return True
-        own = Tiers(tuple(personal(found.lists, found.think.mapping)), held=_held(found))
+        own = Tiers(personal(found.lists, think.wanted.mapping), held=found.held, apart=True)
         return len(merge(own, memory.denied, ask.limit, ask.now_ms)[0]) < ask.limit
 
-    def _answer(self, ask: Ask, found: _Found, memory: Memory) -> HintAnswer:
+    def _answer(self, ask: Ask, found: _Found, think: _Think, memory: Memory) -> HintAnswer:
+        mapping, triggers = think.wanted.mapping, think.wanted.triggers
+        held, lists = found.held, found.lists
         tiers = Tiers(
-            own=tuple(personal(found.lists, found.think.mapping)),
-            think=opened(found.think),
+            own=personal(lists, mapping),
+            think=opened(
+                think.found, lambda query: held.get(query, 0) > ask.now_ms or lists.hold(query, mapping)
+            ),
             rest=chain(suggested(found.popular, "popular"), suggested(self._pinned, "pinned")),
-            held=_held(found),
+            held=held,
+            apart=True,
         )
         chosen, denied = merge(tiers, memory.denied, ask.limit, ask.now_ms, think_places=self._think_places)
-        newest = found.lists[0] if found.lists else None
+        newest = found.lists.newest
         return HintAnswer(
-            hints=tuple(one.hint for one in chosen),
-            list_ids=tuple(one.list_id for one in chosen),
+            hints=tuple([hint for hint, _ in chosen]),
+            list_ids=tuple([list_id for _, list_id in chosen]),
             list_id=newest.list_id if newest else "",
             version=newest.version if newest else "",
             as_of=newest.as_of if newest else None,
             age_ms=max(0, ask.now_ms - newest.generated_at) if newest else None,
-            triggers=found.think.triggers,
-            mapping=found.think.mapping,
+            triggers=triggers,
+            mapping=mapping,
             denied=denied,
-            malformed=found.malformed,
+            malformed=found.malformed + found.lists.malformed + sum([e.wrong for e in think.known.values()]),
         )
 
 
@@ -142,9 +160,14 @@ def wanted_of(pointer: ThinkPointer | None, user: str, triggers: tuple[str, ...]
     return TriggerEntries(mapping_for(pointer, user) if pointer else "", triggers)
 
 
+def entry_keys(wanted: TriggerEntries) -> tuple[bytes, ...]:
+    """The keys of the entries, one a trigger; none without a mapping."""
+    return tuple([_key_of(wanted.mapping, one) for one in wanted.triggers]) if wanted.mapping else ()
+
+
 def entry_commands(wanted: TriggerEntries) -> list[Command]:
     """What reads the entries, a command a trigger; none without a mapping."""
-    return [("GET", think_key(wanted.mapping, one)) for one in wanted.triggers if wanted.mapping]
+    return [("GET", key) for key in entry_keys(wanted)]
 
 
 def with_entries(wanted: TriggerEntries, replies: Sequence[Any]) -> tuple[TriggerEntries, int]:
@@ -154,8 +177,11 @@ def with_entries(wanted: TriggerEntries, replies: Sequence[Any]) -> tuple[Trigge
     return replace(wanted, entries=entries), sum(wrong for _, wrong in read)
 
 
-def _held(found: _Found) -> dict[str, int]:
-    return found.lists[0].held if found.lists else {}
+_kept_key: Final = lru_cache(ENTRIES_KEPT)(think_key)
+
+
+def _key(mapping: str, trigger: str) -> bytes:
+    return _kept_key(mapping, trigger) if len(trigger) <= KEY_KEPT else think_key(mapping, trigger)
 
 
 def _first_commands(ask: Ask) -> dict[str, Command]:
@@ -169,27 +195,30 @@ def _first_commands(ask: Ask) -> dict[str, Command]:
     return commands
 
 
-def _found(replies: dict[str, Any], asked: TriggerEntries, entries: Sequence[Any]) -> _Found:
-    lists, bad_lists = parse_lists(replies["lists"])
-    pointer, bad_pointer = parse_pointer(replies["pointer"])
-    own, bad_own = parse_popular(replies.get("own_popular"))
-    everybody, bad_popular = parse_popular(replies["popular"])
-    found = _Found(lists, pointer, own or everybody, asked, bad_lists + bad_pointer + bad_own + bad_popular)
-    return _with_entries(found, asked, entries)
+def _remembered(memory: Memory, told: dict[str, Any], now_s: float) -> Memory:
+    memory = memory.of(told["pointer"])
+    return memory.denying(told["denied"], now_s) if "denied" in told else memory
 
 
-def _with_entries(found: _Found, wanted: TriggerEntries, replies: Sequence[Any]) -> _Found:
-    think, wrong = with_entries(wanted, replies)
-    return replace(found, think=think, malformed=found.malformed + wrong)
+def _think_of(memory: Memory, ask: Ask, triggers: tuple[str, ...]) -> _Think:
+    wanted = wanted_of(parse_pointer(memory.pointer)[0], ask.user, triggers)
+    keys = entry_keys(wanted)
+    return _Think(wanted, keys, memory.entries.known(keys, ask.now_s))
 
 
-def _remember(memory: Memory, replies: dict[str, Any], pointer: ThinkPointer | None, now_s: float) -> Memory:
-    if "denied" not in replies:
-        return replace(memory, pointer=pointer)
-    if is_wrong_type(replies["denied"]):
-        # Without the deny set nothing may be shown: better no hints than a forbidden one.
-        raise StoreRefusedError(
-            f"{DENY.decode()} is no set in Redis, so nobody can tell what is denied; no hints were read.",
-            action="Delete the key and add the denied queries with SADD.",
-        )
-    return Memory(pointer, parse_denied(replies["denied"]), now_s)
+def _triggers(ask: Ask, found: _Found) -> tuple[str, ...]:
+    if ask.triggers is not None:
+        return ask.triggers
+    return latest_triggers(found.lists.newest.latest) if found.lists.newest else ()
+
+
+def _keep(memory: Memory, think: _Think, keys: Sequence[bytes], replies: Sequence[Any], ask: Ask) -> None:
+    for key, reply in zip(keys, replies, strict=True):
+        think.known[key] = memory.entries.keep(key, reply, ask.now_s)
+
+
+def _found(told: dict[str, Any]) -> _Found:
+    _, bad_pointer = parse_pointer(told["pointer"])
+    own, bad_own = parse_popular(told.get("own_popular"))
+    everybody, bad_popular = parse_popular(told["popular"])
+    return _Found(OwnLists(told["lists"]), own or everybody, bad_pointer + bad_own + bad_popular)

@@ -26,15 +26,16 @@ from typing import Any, Final, Self
 
 import redis
 import redis.asyncio
-from redis.client import NEVER_DECODE
 
 from streams.hint_answer import HintAnswer as HintAnswer
 from streams.hint_answer import parse_lists
 from streams.hint_list import HintList
-from streams.hint_protocol import DENY_FRESH_S, Ask, Command, HintPlan
+from streams.hint_protocol import Ask, Command, HintPlan
+from streams.reader_memory import DENY_FRESH_S
 from streams.redis_client import connect_redis, connect_redis_sync, reader_settings
-from streams.redis_errors import is_wrong_type, store_errors
+from streams.redis_errors import REDIS_ERRORS, is_wrong_type, ours
 from streams.redis_keys import hints_key
+from streams.redis_wire import ask_redis, ask_redis_async
 from streams.think_merge import THINK_PLACES, latest_triggers
 
 READER_TIMEOUT_S: Final = 0.5
@@ -119,10 +120,10 @@ class HintReader:
         self.close()
 
     def _round_trip(self, commands: list[Command]) -> list[Any]:
-        with store_errors(_DOING), self._client.pipeline(transaction=False) as pipe:
-            for command in commands:
-                pipe.execute_command(*command, **{NEVER_DECODE: True})  # type: ignore[no-untyped-call] # redis-py gives it no types
-            return _checked(pipe.execute(raise_on_error=False))
+        try:
+            return _checked(ask_redis(self._client, commands))
+        except REDIS_ERRORS as error:
+            raise ours(error, _DOING) from error
 
 
 class AsyncHintReader:
@@ -191,11 +192,10 @@ class AsyncHintReader:
         await self.aclose()
 
     async def _round_trip(self, commands: list[Command]) -> list[Any]:
-        with store_errors(_DOING):
-            async with self._client.pipeline(transaction=False) as pipe:
-                for command in commands:
-                    pipe.execute_command(*command, **{NEVER_DECODE: True})
-                return _checked(await pipe.execute(raise_on_error=False))
+        try:
+            return _checked(await ask_redis_async(self._client, commands))
+        except REDIS_ERRORS as error:
+            raise ours(error, _DOING) from error
 
 
 def _ask(

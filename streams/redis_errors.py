@@ -18,6 +18,9 @@ from streams.redaction import without_secrets
 
 Actions = dict[type[exceptions.RedisError], str]
 
+# RedisClusterException is no RedisError to redis-py.
+REDIS_ERRORS: Final = (exceptions.RedisError, exceptions.RedisClusterException)
+
 # Looked through in this order: AuthenticationError is a ConnectionError to redis-py.
 _REFUSED: Final[Actions] = {
     exceptions.AuthenticationWrongNumberOfArgsError: "Set AIGQ_REDIS_USERNAME and AIGQ_REDIS_PASSWORD.",
@@ -89,9 +92,14 @@ def store_errors(doing: str) -> Iterator[None]:
     """Within it every error of redis-py leaves as a StoreError, with the original as its cause."""
     try:
         yield
-    except exceptions.RedisError as error:
-        raise translate(error, doing) from error
-    except exceptions.RedisClusterException as error:  # which is no RedisError to redis-py
-        raise StoreUnavailableError(
-            f"{doing}: {_reason(error)}.", action="Try again; if it lasts, look at the Cluster's nodes."
-        ) from error
+    except REDIS_ERRORS as error:
+        raise ours(error, doing) from error
+
+
+def ours(error: Exception, doing: str) -> StoreError:
+    """Our error for one of REDIS_ERRORS; see `translate`."""
+    if isinstance(error, exceptions.RedisError):
+        return translate(error, doing)
+    return StoreUnavailableError(
+        f"{doing}: {_reason(error)}.", action="Try again; if it lasts, look at the Cluster's nodes."
+    )

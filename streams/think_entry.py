@@ -9,11 +9,13 @@ To change them: new fields are optional with a default, types never change.
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from streams.limits import Int64
+from streams.query_text import normalise_query
 
 MAX_QUERIES: Final = 100
 # No colon: the version stands in the middle of a key. No dot first: it is the name of a folder, too.
@@ -36,6 +38,11 @@ class Suggestion(_Value):
     support: Int64 | None = None
     lift: float | None = None
     category: str = ""
+
+    @cached_property
+    def normal(self) -> str:
+        """The query in normal form; readers keep suggestions and ask for it often."""
+        return normalise_query(self.query)
 
 
 class ThinkEntry(_Value):

@@ -63,7 +63,7 @@ def in_turn(found: TriggerEntries) -> Iterator[Suggested]:
     seen = {normalise_query(trigger) for trigger in found.triggers}
     for place in range(max(map(len, found.entries), default=0)):
         for trigger, entry in zip(found.triggers, found.entries, strict=True):
-            query = normalise_query(entry[place].query) if place < len(entry) else ""
+            query = entry[place].normal if place < len(entry) else ""
             if query and query not in seen:
                 seen.add(query)
                 yield Suggested(trigger, entry[place])

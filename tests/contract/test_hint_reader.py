@@ -12,6 +12,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from streams import reader_memory
 from streams.errors import StoreRefusedError
 from streams.hint_answer import HintAnswer
 from streams.hint_protocol import Command
@@ -143,18 +144,82 @@ def test_steady_state_is_one_round_trip(url: str, client: redis.Redis) -> None:
         assert trips_of(reader, "u", trigger="eggs") == (1, ())
 
 
-def test_several_triggers_are_one_round_trip_and_a_command_each(url: str, client: redis.Redis) -> None:
+def gets(client: redis.Redis) -> int:
+    """GET commands until now."""
+    return int(client.info("commandstats")["cmdstat_get"]["calls"])
+
+
+def test_several_triggers_are_one_round_trip_and_a_command_each_once(url: str, client: redis.Redis) -> None:
     client.set(THINK_CURRENT, b'{"version":"v1"}')
     put_entry(client, "v1", "milk", "oats", "tea")
     put_entry(client, "v1", "eggs", "bacon")
     asked = ["milk", "eggs", "soap", "MILK", "d", "e", "f"]  # the latest five that differ count
     with CountingReader(redis.Redis.from_url(url)) as reader:
-        reader.get("u", trigger=asked)
         reader.get("u", trigger=[])
-        before = client.info("commandstats")["cmdstat_get"]["calls"]
+        before = gets(client)
         assert trips_of(reader, "u", trigger=asked) == (1, ("oats", "bacon", "tea"))
-        after = client.info("commandstats")["cmdstat_get"]["calls"]
-    assert after - before == 2 + TRIGGERS_READ  # the pointer, the popular list, and each trigger's entry
+        asked_once = gets(client)
+        assert trips_of(reader, "u", trigger=asked) == (1, ("oats", "bacon", "tea"))
+    assert asked_once - before == 2 + TRIGGERS_READ  # the pointer, the popular list, and each trigger's entry
+    assert gets(client) - asked_once == 2  # entries are at hand
+
+
+def test_triggers_that_nobody_names_are_one_round_trip_once_their_entries_are_at_hand(
+    url: str, client: redis.Redis
+) -> None:
+    client.set(THINK_CURRENT, b'{"version":"v1"}')
+    put_entry(client, "v1", "eggs", "bacon")
+    for user in ("u", "v"):
+        client.rpush(hints_key(user), list_of(user, "milk", trigger="eggs").to_json())
+    with CountingReader(redis.Redis.from_url(url)) as reader:
+        assert trips_of(reader, "u") == (2, ("milk", "bacon"))
+        assert trips_of(reader, "v") == (1, ("milk", "bacon"))
+
+
+def test_entries_are_read_again_once_they_are_old_and_with_every_other_pointer(
+    url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.set(THINK_CURRENT, b'{"version":"v1"}')
+    put_entry(client, "v1", "milk", "oats")
+    with CountingReader(redis.Redis.from_url(url)) as reader:
+        reader.get("u", trigger="milk")
+        put_entry(client, "v1", "milk", "honey")
+        assert trips_of(reader, "u", trigger="milk") == (1, ("oats",))
+        client.set(THINK_CURRENT, b'{"version":"v1","digest":"repaired"}')
+        assert trips_of(reader, "u", trigger="milk") == (2, ("honey",))
+        put_entry(client, "v1", "milk", "jam")
+        monkeypatch.setattr(reader_memory, "ENTRY_FRESH_S", 0.0)
+        assert trips_of(reader, "u", trigger="milk") == (1, ("jam",))
+
+
+def test_more_triggers_than_are_kept_are_all_answered(
+    url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_memory, "ENTRIES_KEPT", 3)
+    client.set(THINK_CURRENT, b'{"version":"v1"}')
+    for number in range(8):
+        put_entry(client, "v1", f"t{number}", f"q{number}")
+    with HintReader.from_url(url) as reader:
+        for number in (*range(8), *range(8)):
+            assert reader.get("u", trigger=[f"t{number}", "t0"]).queries[0] == f"q{number}"
+
+
+@pytest.mark.parametrize("places", [0, 1, 7])
+def test_an_older_list_counts_though_the_page_ends_before_it(
+    url: str, client: redis.Redis, places: int
+) -> None:
+    """What an older list holds in whatever spelling is none of Think's; what nobody can read is skipped."""
+    client.set(THINK_CURRENT, b'{"version":"v1"}')
+    own = [f"own {number}" for number in range(12)]
+    older = list_of("u", "Red  WINE", "cr\u00e8me", as_of=500)
+    client.rpush(hints_key("u"), list_of("u", *own).to_json(), b"torn", older.to_json())
+    put_entry(
+        client, "v1", "cheese", "red wine", "Cr\u00c8ME", "own 11", "grapes", "wine", "figs", "tea", "x", "y"
+    )
+    with HintReader(redis.Redis.from_url(url), think_places=places) as reader:
+        queries = reader.get("u", trigger="cheese").queries
+    think = ["grapes", "wine", "figs", "tea", "x", "y"]
+    assert list(queries) == {0: own[:10], 1: [*own[:9], "grapes"], 7: [*own[:3], *think, own[3]]}[places]
 
 
 def test_a_hint_of_think_says_its_trigger_and_its_mapping_version(url: str, client: redis.Redis) -> None:
@@ -212,6 +277,7 @@ def test_the_triggers_of_the_newest_list_are_looked_up_only_where_think_has_a_pl
     with CountingReader(redis.Redis.from_url(url)) as reader:
         assert trips_of(reader, "u", limit=9) == (1, tuple(own[:9]))
         assert trips_of(reader, "u", limit=10) == (2, (*own[:9], "bacon"))
+    with CountingReader(redis.Redis.from_url(url)) as reader:
         assert trips_of(reader, "short", limit=2) == (1, ("milk", "bread"))
         assert trips_of(reader, "short", limit=3) == (2, ("milk", "bread", "bacon"))
     with CountingReader(redis.Redis.from_url(url), think_places=0) as reader:

@@ -21,12 +21,12 @@ def entries_of(**queries: str) -> TriggerEntries:
 
 
 def hints_of(source: Source, *queries: str) -> tuple[Candidate, ...]:
-    return tuple(Candidate(Hint(query=query, score=0.0, source=source), source) for query in queries)
+    return tuple((Hint(query=query, score=0.0, source=source), source) for query in queries)
 
 
 def queries_of(tiers: Tiers, limit: int, think_places: int, *denied: str) -> list[str]:
     chosen, _ = merge(tiers, frozenset(denied), limit, NOW_MS, think_places=think_places)
-    return [one.hint.query for one in chosen]
+    return [hint.query for hint, _ in chosen]
 
 
 OWN = tuple(f"own{place}" for place in range(12))
@@ -53,8 +53,8 @@ def test_latest_triggers_differ_in_normal_form_and_are_the_first_ones() -> None:
 
 
 def test_hints_of_think_carry_trigger_and_version() -> None:
-    (one,) = opened(entries_of(milk="oats"))
-    assert (one.hint.source, one.hint.why, one.hint.mapping, one.list_id) == ("think", "milk", "v1", "")
+    ((hint, list_id),) = opened(entries_of(milk="oats"))
+    assert (hint.source, hint.why, hint.mapping, list_id) == ("think", "milk", "v1", "")
 
 
 def test_without_a_place_think_begins_where_the_own_lists_end() -> None:
@@ -74,7 +74,7 @@ def test_a_denied_query_of_think_leaves_its_place_to_the_next() -> None:
 
 def test_what_the_user_just_did_is_held_in_every_tier() -> None:
     held = {"own0": NOW_MS + 1, "t1": NOW_MS + 1, "p": NOW_MS + 1, "t2": NOW_MS}
-    tiers = Tiers(PAGE.own[:2], PAGE.think, PAGE.rest, held)
+    tiers = Tiers(hints_of("direct", *OWN[:2]), PAGE.think, PAGE.rest, held)
     assert queries_of(tiers, 10, 1) == ["own1", "own11", "t2", "t3"]
 
 
@@ -82,8 +82,8 @@ def test_think_s_hints_in_a_list_count_while_their_version_is_the_user_s() -> No
     one = list_of("u", "milk")
     filled = Hint(query="oats", score=0.1, source="think", mapping="v1")
     one = one.model_copy(update={"hints": (*one.hints, filled)})
-    assert [found.hint.query for found in personal([one], "v1")] == ["milk", "oats"]
-    assert [found.hint.query for found in personal([one], "v2")] == ["milk"]
+    assert [hint.query for hint, _ in personal([one], "v1")] == ["milk", "oats"]
+    assert [hint.query for hint, _ in personal([one], "v2")] == ["milk"]
 
 
 @given(st.integers(0, 7), st.integers(0, 40), st.integers(0, 12), st.integers(0, 12))

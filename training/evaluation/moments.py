@@ -62,7 +62,7 @@ class Moments:
             closed = frozenset(map(_normal, left_out(cases, case, novel)))
             found = tiers((cases.task, basket), moment)
             chosen, _ = merge(found, closed, LONGEST_LIST, moment.read_ms, think_places=think_places)
-            pages.append([one.hint.query for one in chosen])
+            pages.append([hint.query for hint, _ in chosen])
         return pages
 
 
