@@ -162,7 +162,7 @@ def wanted_of(pointer: ThinkPointer | None, user: str, triggers: tuple[str, ...]
 
 def entry_keys(wanted: TriggerEntries) -> tuple[bytes, ...]:
     """The keys of the entries, one a trigger; none without a mapping."""
-    return tuple([_key_of(wanted.mapping, one) for one in wanted.triggers]) if wanted.mapping else ()
+    return tuple([_key(wanted.mapping, one) for one in wanted.triggers]) if wanted.mapping else ()
 
 
 def entry_commands(wanted: TriggerEntries) -> list[Command]:

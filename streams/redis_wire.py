@@ -40,7 +40,7 @@ async def ask_redis_async(client: redis.asyncio.Redis, commands: Sequence[Comman
     """`ask_redis` for asyncio."""
     if type(client) is not redis.asyncio.Redis or not _is_plain(client):
         return await _by_async_pipeline(client, commands)
-    pool = client.connection_pool
+    pool: Any = client.connection_pool  # redis-py gives it no types
     connection: Any = await pool.get_connection()
     try:
         replies: list[Any] = await connection.retry.call_with_retry(
