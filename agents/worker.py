@@ -19,6 +19,7 @@ from agents.health import HealthServer
 from agents.overload import Load, Overload
 from agents.parts import ALL_ROLES, Parts, Role
 from agents.watchdog import AppWatch
+from streams.app import NearlineApp
 from streams.errors import AigqError, BrokerError
 from streams.metrics import Metrics
 from streams.settings import Settings
@@ -46,6 +47,11 @@ class Worker:
         self._told_at_s = self._waited_s = float("-inf")
         self._stood_still = ""
         self._stop = asyncio.Event()
+
+    @property
+    def apps(self) -> list[NearlineApp]:
+        """One a role, once they are built."""
+        return self._parts.apps if self._parts is not None else []
 
     def problems(self) -> dict[str, str]:
         """Part → what is wrong with it; empty when the worker is ready."""

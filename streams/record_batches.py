@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
@@ -52,7 +52,14 @@ class RecordBatch(ConsumerMessage):
 
 
 class BatchConsumer(aiokafka.Consumer):
-    """Faust's consumer on aiokafka; of the app's `batched` topics each fetch becomes one message."""
+    """Faust's consumer on aiokafka; of the app's `batched` topics each fetch becomes one message.
+
+    _begun: the first offset read of a partition since it is ours.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._begun: dict[TP, int] = {}
+        super().__init__(*args, **kwargs)
 
     def ack(self, message: Any) -> bool:
         """A batch acknowledges every offset from its first to its last."""
@@ -95,7 +102,7 @@ class BatchConsumer(aiokafka.Consumer):
             return
         generation = self.app.consumer_generation_id
         if not self.flow_active:  # what was fetched is dropped; it is read again from the last commit
-            await self._seek_back()
+            await self._seek_back(fetched)
             return
         for tp, records in fetched.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
@@ -104,9 +111,13 @@ class BatchConsumer(aiokafka.Consumer):
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 await self._deliver_records(tp, records)
 
-    async def _seek_back(self) -> None:
+    async def _seek_back(self, dropped: Mapping[TP, Sequence[Any]]) -> None:
+        """To the committed offsets; where nothing was committed yet, to the first record that was read."""
         try:
             await self.perform_seek()
+            for tp, records in dropped.items():
+                if self._committed_offset[tp] is None:
+                    await self.seek(tp, self._begun.get(tp, records[0].offset))
         except Exception as error:  # partitions move meanwhile: the rebalance seeks again
             self.log.warning("seek to the committed offsets failed: %r", error)
 
@@ -122,9 +133,7 @@ class BatchConsumer(aiokafka.Consumer):
             await self._deliver(tp, batch, batch.first)
 
     async def _deliver(self, tp: TP, message: Any, first: int) -> None:
-        read = self._read_offset[tp]
-        if read and first - read > 1 and self.app.topics.acks_enabled_for(tp.topic):
-            await self._add_gap(tp, read + 1, first)
+        self._note_holes(tp, first)
         delivery = cast(Coroutine[Any, Any, None], self.callback(message))
         if self.suspend_flow.is_set():
             await self.wait_first(delivery, self.suspend_flow.wait())
@@ -136,6 +145,37 @@ class BatchConsumer(aiokafka.Consumer):
             else:
                 await self.wait_first(_rest(delivery, waits_for), self.suspend_flow.wait())
         self._read_offset[tp] = message.offset
+
+    def _note_holes(self, tp: TP, first: int) -> None:
+        """Offsets that Kafka skipped (compacted away, or a transaction's mark) count as acknowledged."""
+        self._begun.setdefault(tp, first)
+        read, committed = self._read_offset[tp], self._committed_offset[tp]
+        if read is None or not self.app.topics.acks_enabled_for(tp.topic):
+            return
+        begin = read if read == committed else read + 1  # after a seek nothing is read yet
+        if first > begin:
+            self._gap[tp].addi(begin, first)
+            self._gap[tp].merge_overlaps()
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Up to where to commit: never past an offset that is neither acknowledged nor a hole.
+
+        Faust lets a single one pass, and before a partition's first commit any number (0.15.3).
+        """
+        acked = self._acked[tp]
+        if acked:
+            holes = self._gap[tp].overlap(0, max(acked))
+            begin = min((min(acked), *(hole.begin for hole in holes)))
+            if begin > (self._committed_offset[tp] or self._begun.get(tp, 0)):
+                return None
+        offset: int | None = super()._new_offset(tp)
+        return offset
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """What was begun is another's."""
+        for tp in revoked:
+            self._begun.pop(tp, None)
+        await super().on_partitions_revoked(revoked)
 
 
 async def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> None:

@@ -1,0 +1,71 @@
+"""A process for tests/integration/test_record_batches.py: an agent on a batched topic that counts in a table.
+
+The state of a key is the values it was sent, joined; each batch is written as the session agent writes it.
+Says a JSON line a batch: partition, first and last offset, how many records. A value `fail` raises, `slow`
+waits for a second; `FAIL=0` in the environment lets `fail` pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from streams.app import create_app
+from streams.record_batches import RecordBatch
+from streams.settings import load_settings
+
+FAILS = os.environ.get("FAIL", "1") == "1"
+
+
+async def count(url: str, prefix: str, events: str, store: str, folder: Path) -> None:
+    settings = load_settings(
+        {}, kafka_url=url, topic_prefix=prefix, data_dir=folder, commit_interval_s=0.3, state_store=store
+    )
+    app = create_app("batching", settings)
+    source = app.batched_topic(events, partitions=settings.partitions)
+    table = app.batched_table("seen", partitions=settings.partitions)
+
+    async def agent(stream: Any) -> None:
+        async for batch in app.batches(stream):
+            await apply(app, table, batch)
+
+    app.agent(source, name="batching")(agent)
+    app.on_ready = lambda: say({"ready": len(list(table.data.keys()))})
+    app.finalize()
+    await app.start()
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    await stopped.wait()
+    await app.stop()
+
+
+async def apply(app: Any, table: Any, batch: RecordBatch) -> None:
+    states: dict[bytes, bytes] = {}
+    for record in batch.records:
+        if record.value == b"fail" and FAILS:
+            raise RuntimeError("told to fail")
+        if record.value == b"slow":
+            await asyncio.sleep(1.0)
+        before = states.get(record.key, table.read(record.key) or b"")
+        states[record.key] = before + record.value + b","
+    if app.is_current(batch):
+        for key, state in states.items():
+            table.write(key, state, batch.partition)
+            app.outbox.put(table.changelog_topic_name, batch.partition, key, state)
+        await app.outbox.send()
+    say({"place": [batch.partition, batch.first, batch.offset], "records": len(batch.records)})
+
+
+def say(told: dict[str, Any]) -> None:
+    sys.__stdout__.write(orjson.dumps(told).decode() + "\n")
+    sys.__stdout__.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(count(*sys.argv[1:5], Path(sys.argv[5])))
