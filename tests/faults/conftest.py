@@ -44,12 +44,6 @@ def kafka(tmp_path: Path) -> Iterator[EmbeddedKafka]:
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
 def case(
     kafka: EmbeddedKafka,
     redis_server: EmbeddedRedis,
