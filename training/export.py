@@ -44,6 +44,7 @@ from training.ranker import ClickRanker, RankerGraph, load_ranker
 OPSET: Final = 20
 INPUTS: Final = ("events", "actions", "ages", "repeats", "interests", "habits")
 OUTPUTS: Final = ("queries", "scores")
+MOST: Final = {"B": 4096, "N": 65_536}  # contexts, and candidates of them all
 
 
 def export_bundle(
@@ -120,7 +121,9 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, bytes]) -> None
 
 def export_graph(checkpoint: Checkpoint, lexicon: bytes) -> bytes:
     """The network as ONNX bytes; `lexicon` is the file that its query numbers refer to."""
-    model = _onnx(checkpoint.network(), _sample(checkpoint.shape.dim), INPUTS, OUTPUTS, INPUTS)
+    model = _onnx(
+        checkpoint.network(), _sample(checkpoint.shape.dim), INPUTS, OUTPUTS, dict.fromkeys(INPUTS, "B")
+    )
     onnx.helper.set_model_props(model, {LEXICON_DIGEST: lexicon_digest(lexicon)})
     return bytes(model.SerializeToString())
 
@@ -128,14 +131,15 @@ def export_graph(checkpoint: Checkpoint, lexicon: bytes) -> bytes:
 def export_ranker(network: ClickRanker) -> bytes:
     """The ranker as ONNX bytes, with the contract of agents.hints.ranking."""
     context = dict(zip(INPUTS, _sample(network.features.base.shape.dim), strict=True))
-    numbers = torch.zeros(3, dtype=torch.int32)
+    numbers = torch.zeros(5, dtype=torch.int32)
     sample = (
-        *(context[name][:1] for name in CONTEXT_INPUTS),
-        torch.zeros((3, len(RANKING_FEATURES))), numbers, numbers.clone(),
+        *(context[name] for name in CONTEXT_INPUTS),
+        torch.zeros((5, len(RANKING_FEATURES))), numbers, numbers.clone(), numbers.clone(),
     )  # fmt: skip
     inputs = (*CONTEXT_INPUTS, *CANDIDATE_INPUTS)
     graph = RankerGraph(network).eval()
-    return bytes(_onnx(graph, sample, inputs, (RANKER_OUTPUT,), CANDIDATE_INPUTS).SerializeToString())
+    sizes = dict.fromkeys(CONTEXT_INPUTS, "B") | dict.fromkeys(CANDIDATE_INPUTS, "N")
+    return bytes(_onnx(graph, sample, inputs, (RANKER_OUTPUT,), sizes).SerializeToString())
 
 
 def _onnx(
@@ -143,10 +147,10 @@ def _onnx(
     sample: tuple[Tensor, ...],
     inputs: Sequence[str],
     outputs: Sequence[str],
-    batched: Sequence[str],
+    sizes: Mapping[str, str],
 ) -> onnx.ModelProto:
-    """The inputs in `batched` have one free size in front."""
-    batch = torch.export.Dim("B", min=1, max=4096)
+    """sizes: by input the name of the free size that it has in front."""
+    free = {name: torch.export.Dim(name, min=1, max=MOST[name]) for name in sizes.values()}
     program = _quiet(
         lambda: torch.onnx.export(
             network,
@@ -155,7 +159,7 @@ def _onnx(
             opset_version=OPSET,
             input_names=inputs,
             output_names=outputs,
-            dynamic_shapes={name: {0: batch} if name in batched else {} for name in inputs},
+            dynamic_shapes={name: {0: free[sizes[name]]} for name in inputs},
             verbose=False,
         )
     )
@@ -163,7 +167,7 @@ def _onnx(
         raise TrainingError("The exporter gave no graph.", action="Look at PyTorch's messages above.")
     model: onnx.ModelProto = program.model_proto
     for value in model.graph.input:
-        if value.name in batched and not value.type.tensor_type.shape.dim[0].dim_param:
+        if not value.type.tensor_type.shape.dim[0].dim_param:
             raise TrainingError(
                 f"The batch size of {value.name} was fixed.", action="This is a bug: report it."
             )

@@ -49,12 +49,15 @@ class Attention(nn.Module):
         """Of (rows·n, width) inputs: two (rows, heads, n, width / heads)."""
         return self.split(self.k(x), rows), self.split(self.v(x), rows)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """x: (rows·m, width); keys, values: (rows, heads, n, ·); bias: broadcast to (rows, heads, m, n)."""
-        queries = self.split(self.q(x), keys.shape[0])
+    def forward(
+        self, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor, *, alike: bool = False
+    ) -> Tensor:
+        """x: (rows·m, width) to the same; keys, values: (rows, heads, n, ·); bias: broadcast to (rows, heads,
+        m, n). alike: the same x (m, width) asks in all rows."""
+        queries = self.split(self.q(x), 1 if alike else keys.shape[0])
         scale = float(queries.shape[-1]) ** -0.5
         seen = ((queries @ keys.transpose(-1, -2)) * scale + bias).softmax(-1) @ values
-        mixed: Tensor = self.o(seen.transpose(1, 2).reshape(x.shape))
+        mixed: Tensor = self.o(seen.transpose(1, 2).reshape(-1, x.shape[-1]))
         return mixed
 
 
@@ -81,12 +84,12 @@ class Layer(nn.Module):
             raise TypeError("a layer without cross-attention sees no context")
         return self.cross.keys_values(memory, rows)
 
-    def look(self, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """Cross-attention to the context, with residual."""
+    def look(self, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor, *, alike: bool = False) -> Tensor:
+        """Cross-attention to the context, with residual; `alike` as in Attention, rows come out of it."""
         if self.cross is None or self.cross_norm is None:
             return x
-        y: Tensor = x + self.cross(self.cross_norm(x), keys, values, bias)
-        return y
+        seen: Tensor = self.cross(self.cross_norm(x), keys, values, bias, alike=alike)
+        return (seen.reshape(-1, *x.shape) + x).reshape(-1, x.shape[-1]) if alike else x + seen
 
 
 class ContextEncoder(nn.Module):

@@ -106,11 +106,13 @@ class QueryPrior(nn.Module):
         numbers = habits[:, :, 0]
         flat = numbers.reshape(-1)
         shown = (numbers > 0).to(torch.float32)
-        verdict = self.verdict(F.relu(self.facts(self._facts(habits, shown.unsqueeze(-1), visit))))
-        kept = self._scattered(numbers, verdict[:, :, 0] * shown)
+        facts = self._facts(habits, shown.unsqueeze(-1), visit).flatten(0, 1)  # two sizes: one Gemm each
+        verdict = self.verdict(F.relu(self.facts(facts))).reshape(*numbers.shape, -1)
+        # What pads has number 0 and gives 0 to query 0.
+        kept = self._scattered((numbers - 1).clamp(min=0), verdict[:, :, 0] * shown)
         gates = (F.softplus(verdict[:, :, 1]) * shown).unsqueeze(-1)
         strengths = self.nearness.index_select(0, flat).reshape(*numbers.shape, -1) * gates
-        near = self.near.index_select(0, flat).reshape(numbers.shape[0], -1) + 1
+        near = self.near.index_select(0, flat).reshape(numbers.shape[0], -1)
         return kept, self._scattered(near, strengths.flatten(1))
 
     def _facts(self, habits: Tensor, shown: Tensor, visit: Tensor) -> Tensor:
@@ -121,18 +123,21 @@ class QueryPrior(nn.Module):
         ages = habits[:, :, 2].to(torch.float32).unsqueeze(-1) * (1 / AGE_STEPS)
         item = self.item.weight.index_select(0, flat).reshape(*numbers.shape, ITEM)
         popular = F.pad(self.popularity, (1, 0)).index_select(0, flat).reshape(*numbers.shape, 1)
-        together = torch.log1p((counts * shown).sum(1, keepdim=True)) * torch.ones_like(counts)
+        # The logarithm of H equal numbers a row, not of one: a row's last bits must not depend on how many
+        # rows there are to fill a vector register.
+        together = torch.log1p((counts * shown).sum(1, keepdim=True) * torch.ones_like(counts))
         most = (counts * shown).amax(1, keepdim=True) * torch.ones_like(counts)
         around = visit.unsqueeze(1) * torch.ones_like(counts)
         return torch.cat([around, counts, ages * 0.2, together, most, popular * 0.1, item], -1)
 
-    def _scattered(self, places: Tensor, values: Tensor) -> Tensor:
-        """(B, n) values summed up at their places 1 … V, (B, V); place 0 is dropped."""
-        blank = torch.zeros((places.shape[0], len(self.bias) + 1), device=values.device)
-        return blank.scatter_add(1, places.to(torch.int64), values)[:, 1:]
+    def _scattered(self, queries: Tensor, values: Tensor) -> Tensor:
+        """(B, n) values summed up at their queries' numbers, (B, V)."""
+        blank = torch.zeros((queries.shape[0], len(self.bias)), device=values.device)
+        return blank.scatter_add(1, queries.to(torch.int64), values)
 
 
 def visit_facts(ages: Tensor) -> Tensor:
     """(B, 2) of age codes (B, L): whether a visit is under way (1 or 0), and how much was done in it."""
     recent = ((ages > 0) & (ages <= VISIT_AGE)).to(torch.float32).sum(1)
-    return torch.stack([recent.clamp(max=1.0), 0.5 * torch.log1p(recent)], 1)
+    steps = torch.log1p(torch.arange(ages.shape[1] + 1, dtype=torch.float32, device=ages.device))
+    return torch.stack([recent.clamp(max=1.0), 0.5 * steps.index_select(0, recent.to(torch.int32))], 1)

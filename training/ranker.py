@@ -128,7 +128,7 @@ class ClickRanker(nn.Module):
 
 
 class RankerGraph(nn.Module):
-    """The ranker with its base as one graph, for one context and its N candidates; contract of
+    """The ranker with its base as one graph, for B contexts and the N candidates of them all; contract of
     agents.hints.ranking."""
 
     def __init__(self, ranker: ClickRanker) -> None:
@@ -145,11 +145,13 @@ class RankerGraph(nn.Module):
         features: Tensor,
         numbers: Tensor,
         position: Tensor,
+        rows: Tensor,
     ) -> Tensor:
-        """Context arrays (1, …), features (N, F), numbers and position (N,) to probabilities (N,)."""
-        wanted = wanted_of(self.base.scores(events, actions, ages, ages, interests, habits)).squeeze(0)
-        there = wanted.index_select(0, numbers.clamp(min=0))
-        there = torch.where(numbers >= 0, there, wanted.min())
+        """Context arrays (B, …), features (N, F), numbers, position and rows (N,) to probabilities (N,)."""
+        wanted = wanted_of(self.base.scores(events, actions, ages, ages, interests, habits))
+        places = rows.to(torch.int64) * wanted.shape[1] + numbers.clamp(min=0)
+        there = wanted.reshape(-1).index_select(0, places)
+        there = torch.where(numbers >= 0, there, wanted.amin(1).index_select(0, rows))
         p: Tensor = self.ranker(torch.cat([features, there.unsqueeze(-1)], -1), position)
         return p
 

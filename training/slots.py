@@ -35,12 +35,14 @@ class SlotDecoder(nn.Module):
 
     def forward(self, memory: Tensor, bias: Tensor, scores: Tensor) -> Tensor:
         """Logits (B, K, V). memory, bias: of the context encoder; scores: (B, V)."""
-        rows = scores.shape[0]
-        x = self.slots.unsqueeze(0).expand(rows, -1, -1).reshape(-1, self.slots.shape[1])
+        rows, alike = scores.shape[0], True  # until they look at a context, one row is enough
+        x: Tensor = self.slots
         for layer in layers_of(self.layers):
             y = layer.norm(x)
-            x = x + layer.attention(y, *layer.attention.keys_values(y, rows), torch.zeros(()))
-            x = layer.feed_forward(layer.look(x, *layer.context(memory, rows), bias))
+            keys, values = layer.attention.keys_values(y, 1 if alike else rows)
+            x = x + layer.attention(y, keys, values, torch.zeros(()))
+            x = layer.feed_forward(layer.look(x, *layer.context(memory, rows), bias, alike=alike))
+            alike = False
         h = self.norm(x) @ self.query.transpose(0, 1)
         logits: Tensor = h.reshape(rows, -1, scores.shape[1]) + scores.unsqueeze(1)
         return logits
@@ -79,17 +81,19 @@ def greedy(logits: Tensor, hints: int) -> tuple[Tensor, Tensor]:
 
     Unrolled: this is what is exported.
     """
-    taken = torch.zeros_like(logits[:, 0])
-    places = torch.arange(logits.shape[2], device=logits.device)
-    queries, scores = [], []
+    slots = torch.split(logits, 1, 1)
+    gone = torch.full_like(logits[:, :1, :1], HIDDEN)
+    taken, offered, chosen = torch.zeros_like(slots[0]), [], []
     for place in range(hints):
-        open_ = logits[:, min(place, logits.shape[1] - 1)] + taken
-        best, query = open_.max(-1)
-        possible = best > HIDDEN / 2
-        scores.append(torch.where(possible, best - open_.logsumexp(-1), torch.zeros_like(best)))
-        queries.append(torch.where(possible, query, torch.full_like(query, -1)).to(torch.int32))
-        taken = taken + (places == query.unsqueeze(-1)).to(torch.float32) * HIDDEN
-    return torch.stack(queries, 1), torch.stack(scores, 1)
+        offered.append(slots[min(place, len(slots) - 1)] + taken)
+        chosen.append(offered[-1].argmax(-1, keepdim=True))
+        taken = taken.scatter(2, chosen[-1], gone)
+    # All normalised in one go, which costs a small part of a log-sum-exp after each choice.
+    every, queries = torch.cat(offered, 1), torch.cat(chosen, 1)
+    possible = every.gather(2, queries) > HIDDEN / 2
+    scores = torch.where(possible, every.log_softmax(-1).gather(2, queries), torch.zeros_like(gone))
+    queries = torch.where(possible, queries, torch.full_like(queries, -1)).to(torch.int32)
+    return queries.squeeze(-1), scores.squeeze(-1)
 
 
 def sampled(

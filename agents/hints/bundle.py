@@ -90,7 +90,7 @@ def load_bundle(
     if RANKER in files:
         ranking = open_session(files[RANKER], threads=threads, provider=provider)
         _check_ranker(ranking, manifest.shapes)
-        ranker, sessions = Ranker(ranking, encoder, lexicon), (session, ranking)
+        ranker, sessions = Ranker(ranking, lexicon), (session, ranking)
     return Bundle(manifest.full_name, encoder, lexicon, generator, ranker, manifest, sessions)
 
 
@@ -244,7 +244,7 @@ def _check_graph(session: Any, shapes: Shapes, lexicon: bytes) -> None:
 def _check_ranker(session: Any, shapes: Shapes) -> None:
     found = {value.name: value.shape[1:] for value in (*session.get_inputs(), *session.get_outputs())}
     expected = {name: sizes for name, sizes in _contexts(shapes).items() if name in CONTEXT_INPUTS}
-    expected |= dict(zip((*CANDIDATE_INPUTS, RANKER_OUTPUT), ([F], [], [], []), strict=True))
+    expected |= dict(zip((*CANDIDATE_INPUTS, RANKER_OUTPUT), ([F], [], [], [], []), strict=True))
     if found != expected:
         raise _misfit(f"{RANKER} has {found}, this version wants {expected}")
 

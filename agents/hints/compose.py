@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.hints.bundle import Bundle
+from agents.hints.context import Contexts
 from agents.hints.filters import filter_candidates, recently_done
 from agents.hints.generator import Candidate
-from agents.hints.ranking import explain
+from agents.hints.ranking import explain, orders_of, query_vectors
 from streams.deny_rules import NO_RULES, DenyRules
-from streams.hint_list import Hint, HintList, list_id_of
+from streams.hint_list import HintList, list_id_of
 from streams.hint_request import HintRequest
 
 
@@ -38,49 +39,75 @@ def compose(
     `generated_at_ms`: wall clock, for expiry and metrics only; nothing is decided by it.
     """
     own = [bundle.generator.own(request) for request in requests]
-    return [
-        composed_of(request, candidates, bundle, generated_at_ms=generated_at_ms, denied=denied)
-        for request, candidates in zip(own, bundle.generator.generate(own), strict=True)
-    ]
+    contexts = bundle.generator.contexts(own)
+    written = bundle.generator.write(contexts)
+    return composed_of(own, contexts, written, bundle, generated_at_ms=generated_at_ms, denied=denied)
 
 
 def composed_of(
-    request: HintRequest,
-    candidates: Sequence[Candidate],
+    requests: Sequence[HintRequest],
+    contexts: Contexts,
+    written: Sequence[Sequence[Candidate]],
     bundle: Bundle,
     *,
     generated_at_ms: int,
     denied: DenyRules = NO_RULES,
-) -> Composed:
-    """The list that the generator's candidates become; the request is in the bundle's own embedding."""
-    held = recently_done(request)
-    kept, dropped = filter_candidates(candidates, held, denied, known=bundle.lexicon)
-    if bundle.ranker is not None:
-        kept = bundle.ranker.order(kept, request)
+) -> list[Composed]:
+    """The lists that what the generator has written becomes. contexts: the requests', as it read them."""
+    if not requests:
+        return []
+    held = [recently_done(request) for request in requests]
+    filtered = [
+        filter_candidates(candidates, its, denied, known=bundle.lexicon)
+        for candidates, its in zip(written, held, strict=True)
+    ]
+    kept = [candidates for candidates, _ in filtered]
+    vectors = query_vectors(kept, bundle.encoder)
+    reasons = explain(vectors, requests, contexts)
+    orders = orders_of(kept) if bundle.ranker is None else bundle.ranker.orders(kept, vectors, contexts)
+    lists = [
+        _list(request, candidates, why, order, its, bundle, generated_at_ms)
+        for request, candidates, why, order, its in zip(requests, kept, reasons, orders, held, strict=True)
+    ]
+    return [Composed(one, dropped) for one, (_, dropped) in zip(lists, filtered, strict=True)]
+
+
+def _list(
+    request: HintRequest,
+    candidates: Sequence[Candidate],
+    reasons: Sequence[str],
+    order: Sequence[int],
+    held: dict[str, int],
+    bundle: Bundle,
+    generated_at_ms: int,
+) -> HintList:
     version = str(request.version)
-    hints = HintList(
-        version=version,
-        list_id=list_id_of(request.user, version),
-        user=request.user,
-        as_of=request.version.as_of_ms,
-        generated_at=generated_at_ms,
-        reason=request.reason,
-        drift=round(request.drift, 4),
-        trigger=request.trigger,
-        triggers=request.triggers,
-        bundle=bundle.name,
-        application=request.application,
-        locale=request.locale,
-        hints=tuple(
-            Hint(
-                query=candidate.query,
-                score=round(candidate.score, 4),
-                source="direct",
-                why=explain(candidate.query, request, bundle.encoder),
-                held_until=candidate.held_until_ms,
-            )
-            for candidate in kept
-        ),
-        held=held,
+    hints = [
+        {
+            "query": candidates[place].query,
+            "score": candidates[place].score,
+            "source": "direct",
+            "why": reasons[place],
+            "held_until": candidates[place].held_until_ms,
+        }
+        for place in order
+    ]
+    # Hints as plain values: one call of the validator instead of one for each.
+    return HintList.model_validate(
+        {
+            "version": version,
+            "list_id": list_id_of(request.user, version),
+            "user": request.user,
+            "as_of": request.version.as_of_ms,
+            "generated_at": generated_at_ms,
+            "reason": request.reason,
+            "drift": round(request.drift, 4),
+            "trigger": request.trigger,
+            "triggers": request.triggers,
+            "bundle": bundle.name,
+            "application": request.application,
+            "locale": request.locale,
+            "hints": hints,
+            "held": held,
+        }
     )
-    return Composed(hints, dropped)

@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import chain
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from agents.session.habit import HABIT_HALF_LIFE_S, HABIT_LIMIT, HABIT_WEIGHTS, counts_at, text_digest
 from agents.session.window import WINDOW_LIMIT
-from streams.hint_request import Behaviour, HintRequest, Int8
+from streams.hint_request import HABIT_ENTRY, Behaviour, HintRequest, Int8
 
 Int16 = npt.NDArray[np.int16]
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
 
 HABITS: Final = WINDOW_LIMIT + HABIT_LIMIT  # H: texts of window and habit together
 COUNT_STEPS: Final = 32.0  # code of a count c: 32 · log2(1 + c)
@@ -31,6 +34,8 @@ REPEATS: Final = 9  # 0 padding, 1..8 and more
 AGE_BOUNDS_S: Final = (1, 10, 60, 600, 3_600, 6 * 3_600, *(round(86_400 * d) for d in (
     0.75, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 9.5, 12, 15, 20, 25, 32, 45, 60, 90, 180)))  # fmt: skip
 AGES: Final = len(AGE_BOUNDS_S) + 2  # 0 padding, then one bucket before each bound and one after the last
+ROW_BITS: Final = 32  # a query's number is smaller: row and number make one key
+HABIT_WEIGHT: Final = np.array(HABIT_WEIGHTS)
 VISIT_AGE: Final = AGE_BOUNDS_S.index(3_600) + 1  # age codes up to it: within the hour
 
 
@@ -85,57 +90,103 @@ def context_arrays(requests: Sequence[HintRequest], index: QueryIndex) -> Contex
     """Arrays of the requests, in their order. Vectors are taken as they come: see `Generator` for others."""
     dim = requests[0].interests.shape[1] if requests else 0
     events = np.zeros((len(requests), WINDOW_LIMIT, dim), np.int8)
-    codes = np.zeros((3, len(requests), WINDOW_LIMIT), np.int32)
     interests = np.zeros((len(requests), 2, dim), np.int8)
-    habits = np.zeros((len(requests), HABITS, 3), np.int16)
-    for row, request in enumerate(requests):
-        behaviours = request.behaviours[:WINDOW_LIMIT]
-        count = len(behaviours)
-        events[row, :count] = request.vectors[:count]
+    windows = [request.behaviours[:WINDOW_LIMIT] for request in requests]
+    for row, (request, window) in enumerate(zip(requests, windows, strict=True)):
+        events[row, : len(window)] = request.vectors[: len(window)]
         interests[row] = request.interests
-        found = _habits(request, index)
-        habits[row, : len(found)] = found
-        if count:
-            codes[:, row, :count] = _codes(behaviours, request.version.as_of_ms)
-    return Contexts(events, codes[0], codes[1], codes[2], interests, habits)
+    seen = _Seen.of(requests, windows)
+    actions, ages, repeats = _codes(windows, seen)
+    return Contexts(events, actions, ages, repeats, interests, _habits(requests, seen, index))
 
 
-def _codes(behaviours: Sequence[Behaviour], as_of_ms: int) -> Int32:
-    """(3, n): action, age bucket, repeats of each behaviour."""
-    times = Counter(behaviour.text for behaviour in behaviours)
-    ages_s = [max(0, as_of_ms - behaviour.at_ms) / 1000 for behaviour in behaviours]
-    return np.array(
-        [
-            [behaviour.action for behaviour in behaviours],
-            np.searchsorted(AGE_BOUNDS_S, ages_s, side="right") + 1,
-            [min(times[behaviour.text], REPEATS - 1) for behaviour in behaviours],
-        ],
-        np.int32,
+class _Seen(NamedTuple):
+    """All windows' behaviours one after the other, (n,) each: which row's, its place there, what and when."""
+
+    rows: Int64
+    places: Int64
+    actions: Int64
+    ages_s: Float64
+    digests: Int64
+
+    @classmethod
+    def of(cls, requests: Sequence[HintRequest], windows: Sequence[Sequence[Behaviour]]) -> _Seen:
+        rows, places = _laid_out([len(window) for window in windows])
+        every = list(chain.from_iterable(windows))
+        as_of_ms = np.array([request.version.as_of_ms for request in requests], np.int64)
+        at_ms = np.array([behaviour.at_ms for behaviour in every], np.int64)
+        return cls(
+            rows,
+            places,
+            np.array([behaviour.action for behaviour in every], np.int64),
+            np.maximum(0, as_of_ms[rows] - at_ms) / 1000,
+            np.array([text_digest(behaviour.text) for behaviour in every], np.int64),
+        )
+
+
+def _laid_out(lengths: Sequence[int] | Int64) -> tuple[Int64, Int64]:
+    """Rows of these lengths one after the other: of each entry its row, and its place in the row."""
+    counts = np.asarray(lengths, np.int64)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def _codes(windows: Sequence[Sequence[Behaviour]], seen: _Seen) -> Int32:
+    """(3, B, L): action, age bucket, repeats of each behaviour."""
+    codes = np.zeros((3, len(windows), WINDOW_LIMIT), np.int32)
+    texts = [[behaviour.text for behaviour in window] for window in windows]
+    times = [Counter(own) for own in texts]
+    repeats = [count[text] for count, own in zip(times, texts, strict=True) for text in own]
+    codes[0, seen.rows, seen.places] = seen.actions
+    codes[1, seen.rows, seen.places] = np.searchsorted(AGE_BOUNDS_S, seen.ages_s, side="right") + 1
+    codes[2, seen.rows, seen.places] = np.minimum(np.array(repeats, np.int64), REPEATS - 1)
+    return codes
+
+
+def _habits(requests: Sequence[HintRequest], seen: _Seen, index: QueryIndex) -> Int16:
+    """(B, H, 3): query number + 1, count code, age code; the largest counts first, ties by number."""
+    past = _past(requests, seen, index)
+    order = np.lexsort((-past.counts, past.rows))  # stable
+    rows, places = _laid_out(np.bincount(past.rows, minlength=len(requests)))
+    habits = np.zeros((len(requests), HABITS, 3), np.int16)
+    habits[rows, places, 0] = past.numbers[order] + 1
+    habits[rows, places, 1] = np.rint(COUNT_STEPS * np.log2(1 + past.counts[order]))
+    habits[rows, places, 2] = np.rint(AGE_STEPS * np.log2(1 + past.ages_s[order] / 3600))
+    return habits
+
+
+class _Past(NamedTuple):
+    """Every query in somebody's window or habit, (n,) each, by row and number: decayed count, and age."""
+
+    rows: Int64
+    numbers: Int64
+    counts: Float64
+    ages_s: Float64
+
+    @classmethod
+    def of(cls, keys: Int64, counts: Float64, ages_s: Float64) -> _Past:
+        """From what is known of each, once or more often. keys: ascending, row << ROW_BITS | number."""
+        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        which = np.repeat(np.arange(len(first)), np.diff(first, append=len(keys)))
+        newest = np.minimum.reduceat(ages_s, first) if len(first) else ages_s
+        summed = np.zeros(len(first))
+        np.add.at(summed, which, counts)
+        found = keys[first]
+        return cls(found >> ROW_BITS, found & (1 << ROW_BITS) - 1, summed, newest)
+
+
+def _past(requests: Sequence[HintRequest], seen: _Seen, index: QueryIndex) -> _Past:
+    kept = np.frombuffer(b"".join(request.habit.tobytes() for request in requests), HABIT_ENTRY)
+    rows, _ = _laid_out([len(request.habit) for request in requests])
+    as_of_ms = np.array([request.version.as_of_ms for request in requests], np.int64)[rows]
+    older_s = np.maximum(0.0, as_of_ms / 1000 - kept["last_s"])
+    recent = HABIT_WEIGHT[seen.actions] * np.exp2(-seen.ages_s / HABIT_HALF_LIFE_S)
+    numbers = index.numbers(np.concatenate([seen.digests, kept["text"].astype(np.int64)]))
+    keys = np.concatenate([seen.rows, rows]) << ROW_BITS | numbers
+    order = np.argsort(keys, kind="stable")  # so that sums are made in one order, window first
+    order = order[numbers[order] >= 0]
+    counts, ages_s = (
+        np.concatenate([recent, counts_at(kept, as_of_ms)]),
+        np.concatenate([seen.ages_s, older_s]),
     )
-
-
-def _habits(request: HintRequest, index: QueryIndex) -> Int16:
-    """(n, 3): query number + 1, count code, age code; the largest counts first, ties by number."""
-    as_of_ms = request.version.as_of_ms
-    ages_s = [max(0.0, (as_of_ms - behaviour.at_ms) / 1000) for behaviour in request.behaviours]
-    weights = [HABIT_WEIGHTS[behaviour.action] for behaviour in request.behaviours]
-    recent = np.array(weights) * np.exp2(-np.array(ages_s) / HABIT_HALF_LIFE_S)
-    texts = [text_digest(behaviour.text) for behaviour in request.behaviours]
-    numbers = index.numbers(
-        np.concatenate([np.array(texts, np.int64), request.habit["text"].astype(np.int64)])
-    )
-    known = numbers >= 0
-    queries, place = np.unique(numbers[known], return_inverse=True)
-    counts, ages = np.zeros(len(queries)), np.full(len(queries), np.inf)
-    np.add.at(counts, place, np.concatenate([recent, counts_at(request.habit, as_of_ms)])[known])
-    older_s = np.maximum(0.0, as_of_ms / 1000 - request.habit["last_s"])
-    np.minimum.at(ages, place, np.concatenate([ages_s, older_s])[known])
-    codes = np.stack(
-        [
-            queries + 1,
-            np.rint(COUNT_STEPS * np.log2(1 + counts)),
-            np.rint(AGE_STEPS * np.log2(1 + ages / 3600)),
-        ],
-        axis=1,
-    )
-    return codes[np.argsort(-counts, kind="stable")].astype(np.int16)
+    return _Past.of(keys[order], counts[order], ages_s[order])

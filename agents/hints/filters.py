@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import chain
 from typing import Final
 
-from rapidfuzz import fuzz
+from rapidfuzz import fuzz, process
 
 from agents.hints.generator import Candidate
 from agents.session.interest import ACTION_CODES
@@ -70,17 +69,18 @@ def filter_candidates(
     """
     kept: list[Candidate] = []
     dropped: Counter[str] = Counter()
+    others = _Others(rules)
+    for candidate in beside:
+        others.add(candidate.query)
     for candidate in candidates:
-        others = chain(beside, kept)
-        reason = (
-            _unfit(candidate.query, denied, rules)
-            or _unknown(candidate.query, known)
-            or _double(candidate.query, others, rules)
-        )
+        query = candidate.query
+        reason = _unfit(query, denied, rules) or _unknown(query, known) or others.double(query)
         if reason:
             dropped[reason] += 1
-        else:
-            kept.append(replace(candidate, held_until_ms=held.get(normalise_query(candidate.query), 0)))
+            continue
+        others.add(query)
+        until_ms = held.get(normalise_query(query), 0) if held else 0
+        kept.append(replace(candidate, held_until_ms=until_ms) if until_ms else candidate)
     return kept, dict(dropped)
 
 
@@ -126,22 +126,38 @@ def recently_done(request: HintRequest, rules: FilterRules = FilterRules()) -> d
     return held
 
 
-def _double(query: str, others: Iterable[Candidate], rules: FilterRules) -> str | None:
-    reasons = (double_of(query, other.query, rules) for other in others)
-    return next((reason for reason in reasons if reason), None)
+class _Others:
+    """The hints that a list has so far, by what makes another one the same hint for people."""
+
+    def __init__(self, rules: FilterRules) -> None:
+        self._similar = rules.similar
+        self._stems: set[tuple[str, ...]] = set()
+        # Numbers tell products apart ("6 volt", "9 volt"), however alike the rest is.
+        self._plain: dict[tuple[str, ...], list[str]] = {}
+
+    def add(self, query: str) -> None:
+        """One more hint."""
+        plain = _plain(query)
+        self._stems.add(_stems(query))
+        self._plain.setdefault(_numbers(plain), []).append(plain)
+
+    def double(self, query: str) -> str | None:
+        """DUPLICATE or NEAR_DUPLICATE when the list has the hint already, else None."""
+        plain = _plain(query)
+        alike = self._plain.get(_numbers(plain), ())
+        if plain in alike:
+            return DUPLICATE
+        if _stems(query) in self._stems:
+            return NEAR_DUPLICATE
+        found = process.extractOne(plain, alike, scorer=fuzz.ratio, score_cutoff=self._similar)
+        return NEAR_DUPLICATE if found is not None else None
 
 
 def double_of(query: str, other: str, rules: FilterRules = FilterRules()) -> str | None:
     """DUPLICATE or NEAR_DUPLICATE when the two are one hint for people, else None."""
-    plain, other_plain = _plain(query), _plain(other)
-    if plain == other_plain:
-        return DUPLICATE
-    if _stems(query) == _stems(other):
-        return NEAR_DUPLICATE
-    # Numbers tell products apart ("6 volt", "9 volt"), however alike the rest is.
-    if _numbers(plain) == _numbers(other_plain) and fuzz.ratio(plain, other_plain) >= rules.similar:
-        return NEAR_DUPLICATE
-    return None
+    others = _Others(rules)
+    others.add(other)
+    return others.double(query)
 
 
 @lru_cache(CACHE_SIZE)

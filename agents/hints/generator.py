@@ -60,9 +60,19 @@ class Generator:
 
     def generate(self, requests: Sequence[HintRequest]) -> list[list[Candidate]]:
         """One list a request, in the requests' order: distinct queries, the best first."""
-        if not requests:
+        return self.write(self.contexts([self.own(request) for request in requests]))
+
+    def contexts(self, requests: Sequence[HintRequest]) -> Contexts:
+        """The arrays of requests in this bundle's embedding (`own`)."""
+        return context_arrays(requests, self._index)
+
+    def write(self, contexts: Contexts) -> list[list[Candidate]]:
+        """One list a context, in their order."""
+        if not len(contexts):
             return []
-        queries, scores = self.run(context_arrays([self.own(request) for request in requests], self._index))
+        queries, scores = self.run(contexts)
+        # Rounded, so that a list reads the same wherever the last bits of a sum differ.
+        scores = np.round(scores.astype(np.float64), SCORE_DIGITS)
         return [self._candidates(*row) for row in zip(queries.tolist(), scores.tolist(), strict=True)]
 
     def run(self, contexts: Contexts) -> tuple[Any, Any]:
@@ -72,8 +82,7 @@ class Generator:
 
     def _candidates(self, queries: list[int], scores: list[float]) -> list[Candidate]:
         written = zip(queries, scores, strict=True)
-        # Rounded, so that a list reads the same wherever the last bits of a sum differ.
-        return [Candidate(self._lexicon[q], round(s, SCORE_DIGITS)) for q, s in written if q >= 0]
+        return [Candidate(self._lexicon[q], s) for q, s in written if q >= 0]
 
     def own(self, request: HintRequest) -> HintRequest:
         """The request in this bundle's embedding: made anew from its texts when it came in another's.

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-BUNDLE_FORMAT: Final = 3
+BUNDLE_FORMAT: Final = 4
 CODE_VERSION: Final = "0.1.0"  # the project's; a test keeps them equal
 MANIFEST_NAME: Final = "manifest.json"
 GRAPH, TOKENIZER, TABLE = "generator.onnx", "tokenizer.json", "embeddings.npy"
@@ -44,7 +44,7 @@ class Manifest(_Part):
     """metrics: figures with what they were measured on. commands: what made the bundle. k_anonymity: how many
     shoppers each query of the lexicon was seen from, at least; None: nobody said."""
 
-    format: Literal[3]
+    format: Literal[4]
     name: str = Field(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")
     version: str = Field(min_length=1, max_length=64)
     created: str

@@ -87,7 +87,7 @@ def _weakest(entries: HabitEntries) -> int:
     return int(counts_at(entries, 1000 * int(entries["last_s"].max())).argmin())
 
 
-def counts_at(entries: HabitEntries, as_of_ms: int) -> npt.NDArray[np.float32]:
-    """Decayed counts of the entries at a time, (n,) float32."""
+def counts_at(entries: HabitEntries, as_of_ms: int | npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Decayed counts of the entries at a time, or each at its own, (n,) float32."""
     age_s = np.maximum(0.0, as_of_ms / 1000 - entries["last_s"].astype(np.float64))
     return (entries["count"] * np.exp2(-age_s / HABIT_HALF_LIFE_S)).astype(np.float32)

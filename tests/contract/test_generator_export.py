@@ -105,16 +105,17 @@ def test_a_graph_tells_nothing_of_the_machine_that_exported_it(trained: Trained)
 def test_the_exported_ranker_gives_pytorchs_probabilities(trained: Trained) -> None:
     ranker = load_ranker(trained.folder / "ranker")
     assert trained.bundle.ranker is not None
-    numbers = np.append(np.arange(50), -1)
-    position = np.arange(51, dtype=np.int32) % 20
-    units, popularity = ranker.features.units[numbers], ranker.features.log_popularity[numbers]
-    for row in range(20):
-        context = taken(trained.contexts, np.array([row]))
-        features = ranker.features.of_texts(context, units, popularity, numbers)[0]
-        with torch.no_grad():
-            wanted = ranker(torch.from_numpy(features), torch.from_numpy(position)).numpy()
-        p = trained.bundle.ranker.run(context, features[:, :-1], numbers.astype(np.int32), position)
-        assert np.abs(p - wanted).max() < 1e-5
+    queries = np.append(np.arange(50), -1)
+    places = np.arange(51, dtype=np.int32) % 20
+    contexts = taken(trained.contexts, np.arange(20))
+    rows = np.repeat(np.arange(20, dtype=np.int32), 51)
+    numbers, position = np.tile(queries, 20).astype(np.int32), np.tile(places, 20)
+    units, popularity = ranker.features.units[queries], ranker.features.log_popularity[queries]
+    features = ranker.features.of_texts(contexts, units, popularity, queries).reshape(20 * 51, -1)
+    with torch.no_grad():
+        wanted = ranker(torch.from_numpy(features), torch.from_numpy(position)).numpy()
+    p = trained.bundle.ranker.run(contexts, features[:, :-1], numbers, position, rows)
+    assert np.abs(p - wanted).max() < 1e-5
     assert 0 < p.min() < p.max() < 1
 
 

@@ -67,6 +67,28 @@ def test_batch_1_equals_batch_32_to_the_last_digit(bundle: Bundle, requests: lis
         assert batched == alone
 
 
+def test_the_graphs_own_numbers_are_the_same_in_every_batch(
+    bundle: Bundle, requests: list[HintRequest]
+) -> None:
+    """Not only as rounded for the list: bit for bit, generator and ranker."""
+    own = [bundle.generator.own(request) for request in requests]
+    alone = [bundle.generator.run(bundle.generator.contexts([request]))[1] for request in own]
+    for size in (2, 8, 33):
+        parts = [own[start : start + size] for start in range(0, REQUESTS, size)]
+        scores = [bundle.generator.run(bundle.generator.contexts(part))[1] for part in parts]
+        assert np.array_equal(np.concatenate(scores), np.concatenate(alone))
+
+
+def test_whole_lists_are_the_same_in_every_batch(bundle: Bundle, requests: list[HintRequest]) -> None:
+    """Filtered, ordered by the ranker, explained."""
+    alone = [compose([request], bundle, generated_at_ms=0)[0] for request in requests]
+    for size in (7, 32, REQUESTS):
+        batched = []
+        for start in range(0, REQUESTS, size):
+            batched += compose(requests[start : start + size], bundle, generated_at_ms=0)
+        assert batched == alone
+
+
 def test_the_lists_differ_between_shoppers_and_are_full(bundle: Bundle, requests: list[HintRequest]) -> None:
     lists = bundle.generator.generate(requests)
     assert len({tuple(candidate.query for candidate in row) for row in lists}) > REQUESTS // 2

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from agents.hints.bundle import Bundle
+from agents.hints.context import Contexts, QueryIndex, context_arrays
 from agents.hints.generator import Candidate
+from agents.hints.ranking import Lists
 from streams.errors import TrainingError
-from streams.hint_request import HintRequest
+from streams.hint_request import HintRequest, Int8
 from tests.evaluation_data import blank_ranker, blank_run, small_dataset
 from training.datasets.dataset import Dataset
 from training.evaluation.arms import Arms, checkpoint_arm, fitting, longest_lists
@@ -219,16 +221,19 @@ class Fixed:
     def __init__(self, queries: Sequence[str]) -> None:
         self.queries = queries
 
-    def generate(self, requests: Sequence[HintRequest]) -> list[list[Candidate]]:
-        return [[Candidate(query, -1.0) for query in self.queries] for _ in requests]
+    def contexts(self, requests: Sequence[HintRequest]) -> Contexts:
+        return context_arrays(requests, QueryIndex([]))
+
+    def write(self, contexts: Contexts) -> list[list[Candidate]]:
+        return [[Candidate(query, -1.0) for query in self.queries] for _ in range(len(contexts))]
 
 
 class Backwards:
-    """A ranker that turns a list round."""
+    """A ranker that turns lists round."""
 
-    def order(self, candidates: Sequence[Candidate], request: HintRequest) -> list[Candidate]:
-        del request
-        return list(reversed(candidates))
+    def orders(self, lists: Lists, vectors: Int8, contexts: Contexts) -> list[list[int]]:
+        del vectors, contexts
+        return [list(range(len(candidates)))[::-1] for candidates in lists]
 
 
 def test_a_bundle_s_lists_are_filtered_ranked_and_without_what_is_held(

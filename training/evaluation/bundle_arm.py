@@ -53,8 +53,11 @@ class BundleArm:
         return [self._written[cases.task, int(basket)] for basket in cases.baskets]
 
     def _add(self, bundle: Bundle, batch: list[Source]) -> None:
-        lists = bundle.generator.generate([source.request for source in batch])
-        for (key, request, moment), candidates in zip(batch, lists, strict=True):
+        requests = [source.request for source in batch]
+        contexts = bundle.generator.contexts(requests)
+        written = bundle.generator.write(contexts)
+        composed = composed_of(requests, contexts, written, bundle, generated_at_ms=0)
+        for (key, _, moment), candidates, made in zip(batch, written, composed, strict=True):
             self.moments.of[key] = moment
             self._written[key] = [candidate.query for candidate in candidates]
-            self._lists[key] = composed_of(request, candidates, bundle, generated_at_ms=0).hints
+            self._lists[key] = made.hints
