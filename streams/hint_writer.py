@@ -2,7 +2,8 @@
 
 One round trip for a batch. Per list a few lines of Lua compare our version with that of the list at the
 head, as text, and push ours before it if it is newer. So late, duplicate or replayed work can never undo
-newer output, and a batch that was cut off in the middle is simply published again.
+newer output, and a batch that was cut off in the middle is simply published again. The same lines see whether
+the deny rules are still those that the list was judged by: a denial is in force with its first answer.
 """
 
 from __future__ import annotations
@@ -20,13 +21,19 @@ from streams.erase_request import EraseRequest
 from streams.hint_list import HEAD, HintList, list_id_of
 from streams.redis_client import forget_connections
 from streams.redis_errors import store_errors
-from streams.redis_keys import hints_key
+from streams.redis_keys import DENY_VERSION, hints_key
 
 VERSION_DIGITS: Final = 15  # of each half; a minus between them
 
 # A value is ours if it begins like ours and ends like JSON; any other is in the way and is dropped.
 # An identical head was written by ourselves, in a call whose reply was lost.
+# The rules' version is no key of KEYS: a writer may read it and not write it, and EVAL would want both.
 PUBLISH: Final = f"""
+if ARGV[5] ~= '' then
+  local rules = redis.call('GET', ARGV[6])
+  if not rules or not string.match(rules, '^%d+$') then rules = '0' end
+  if tonumber(rules) ~= tonumber(ARGV[5]) then return -1 end
+end
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'list' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 local digits, start = string.rep('%d', {VERSION_DIGITS}), #ARGV[2]
@@ -87,6 +94,9 @@ class PublishOutcome(StrEnum):
     OUTDATED = "outdated"
 
 
+_OUTCOMES: Final = {1: PublishOutcome.PUBLISHED, 0: PublishOutcome.OUTDATED}
+
+
 class HintWriter:
     """Writes hint lists; keeps `runs_kept` per user for `ttl_s` after the last one."""
 
@@ -100,15 +110,27 @@ class HintWriter:
         Raises StoreUnavailableError or StoreRefusedError; some of the lists may be readable by then,
         and the same call may be made again.
         """
+        return [_OUTCOMES[reply] for reply in await self._publish(lists, "")]
+
+    async def publish_under(
+        self, lists: Sequence[HintList], rules_version: int
+    ) -> list[PublishOutcome | None]:
+        """As `publish`; None, and nothing written, where the deny rules are of another version by then.
+
+        Not in a Cluster, where the version lies in another slot.
+        """
+        return [_OUTCOMES.get(reply) for reply in await self._publish(lists, str(rules_version))]
+
+    async def _publish(self, lists: Sequence[HintList], rules: str) -> list[int]:
         with store_errors(_DOING):
-            replies = await self._evaluate(lists, chain((EVAL,), repeat(EVALSHA)))
+            replies = await self._evaluate(lists, rules, chain((EVAL,), repeat(EVALSHA)))
             # Redis can forget its scripts between two commands of a batch.
             lost = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            again = await self._evaluate([lists[place] for place in lost], repeat(EVAL))
+            again = await self._evaluate([lists[place] for place in lost], rules, repeat(EVAL))
             for place, reply in zip(lost, again, strict=True):
                 replies[place] = reply
             await self._check(replies)
-        return [PublishOutcome.PUBLISHED if reply else PublishOutcome.OUTDATED for reply in replies]
+        return replies
 
     async def erase(self, requests: Sequence[EraseRequest]) -> list[int]:
         """Remove the users' lists that are older than the requests; how many there were of each.
@@ -125,13 +147,16 @@ class HintWriter:
             await self._check(replies)
             return [int(reply) for reply in replies]
 
-    async def _evaluate(self, lists: Sequence[HintList], scripts: Iterable[tuple[str, str]]) -> list[Any]:
+    async def _evaluate(
+        self, lists: Sequence[HintList], rules: str, scripts: Iterable[tuple[str, str]]
+    ) -> list[Any]:
         """The script for each list, all in one round trip; `scripts` may be endless."""
         if not lists:
             return []
+        same = (HEAD, *self._limits, rules, DENY_VERSION)
         async with self._client.pipeline(transaction=False) as pipe:
             for one, script in zip(lists, scripts, strict=False):
-                pipe.execute_command(*script, 1, hints_key(one.user), one.to_json(), HEAD, *self._limits)
+                pipe.execute_command(*script, 1, hints_key(one.user), one.to_json(), *same)
             replies: list[Any] = await pipe.execute(raise_on_error=False)
             return replies
 

@@ -1,7 +1,8 @@
 """The deny rules as one process knows them: read again as soon as their version is another.
 
-`latest` asks Redis and is for whoever is about to write; it raises when Redis does not answer. `known` is for
-whoever only prepares: the last rules that were read hold while Redis is away. Rules that Redis lost (its
+`latest` asks Redis and is for whoever is about to write; it raises when Redis does not answer. `at_hand` is
+for whoever lets Redis compare the version as it writes. `known` is for whoever only prepares: the last rules
+that were read hold while Redis is away. Rules that Redis lost (its
 version went back) hold on in this process: better too little is shown.
 """
 
@@ -44,6 +45,13 @@ class DenyGate:
             await self._read()
         self._read_s = read_s
         return self._rules
+
+    async def at_hand(self) -> tuple[int, DenyRules]:
+        """The rules that were read last, and their version; whoever writes by them must look whether Redis
+        still has it. Raises StoreError: never read, and away."""
+        if self.version is None:
+            await self._read()
+        return self.version or 0, self._rules
 
     async def known(self) -> DenyRules:
         """The rules of the last second or, while Redis is away, the last that were read."""

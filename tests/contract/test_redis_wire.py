@@ -28,7 +28,7 @@ COMMANDS: list[Command] = [
 
 @pytest.fixture
 def url(redis_url: str) -> str:
-    url = empty_database(redis_url, 12)
+    url = empty_database(redis_url, 13)
     with redis.Redis.from_url(url) as client:
         client.set(WORD, b"\xff\r\nx")
         client.rpush(LIST, b"", b"a" * 100_000)
