@@ -1,7 +1,8 @@
 """Any number of users with real states: a year of real households' events, each state under many ids.
 
 The states are what the session agent would hold (`agents.offline_sessions`), without the offsets of events
-applied, so that new events count. They are written to the session changelog as the agent writes them.
+applied, so that new events count, and without refreshes owed, so that the first event costs what the others
+do. They are written to the session changelog as the agent writes them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import polars as pl
 from agents.hints.bundle import Bundle
 from agents.offline_sessions import OfflineSessions
 from agents.serving import open_bundle, rules_of
-from agents.session.state import decode_state, encode_state
+from agents.session.state import Owed, decode_state, encode_state
 from benchmarks.running_shop import Sender
 from streams.hint_request import HintRequest, decode_request
 from streams.replay_order import ordered_records, scan_log
@@ -43,7 +44,7 @@ class Histories:
 
     def clones(self, users: int) -> Iterator[tuple[bytes, bytes]]:
         """(key, state) of so many users; user n has the state of household n modulo the households."""
-        own = [(key, _without_offsets(state)) for key, state in sorted(self.states.items())]
+        own = [(key, _settled(state)) for key, state in sorted(self.states.items())]
         for number in range(users):
             key, state = own[number % len(own)]
             yield clone_key(key, number), state
@@ -93,5 +94,5 @@ def _of_some(households: int) -> pl.DataFrame:
     return bought.filter(pl.col("household_id").is_in(chosen.to_list()))
 
 
-def _without_offsets(state: bytes) -> bytes:
-    return encode_state(replace(decode_state(state), offsets={}))
+def _settled(state: bytes) -> bytes:
+    return encode_state(replace(decode_state(state), offsets={}, owed=Owed()))

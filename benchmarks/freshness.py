@@ -43,6 +43,7 @@ from streams.hint_list import HEAD
 from streams.redis_keys import hints_key
 from streams.replay_order import partition_of
 
+PICTURE: Final = "freshness.png"
 LEVELS: Final = (0.3, 0.6, 0.9, 1.5, 0.6)  # of the capacity
 NAMES: Final = ("30 %", "60 %", "90 %", "150 %", "60 % after")
 RAMP_S, FLAT_S = 20.0, 25.0
@@ -193,9 +194,8 @@ def measure(given: argparse.Namespace, folder: Path) -> Report:
     ]
     if given.save:
         _draw(found, levels)
-    return Report(
-        "freshness", __doc__ or "", figures, notes=_notes(plan, seen, found, sender, share, overtaken)
-    )
+    notes = _notes(plan, seen, found, sender, share, overtaken)
+    return Report("freshness", __doc__ or "", figures, notes=notes, pictures=[PICTURE])
 
 
 def _notes(
@@ -225,7 +225,7 @@ def _between(found: Sequence[Fresh], from_s: float, to_s: float) -> list[float]:
 def _draw(found: Sequence[Fresh], levels: Sequence[Level]) -> None:
     shares = ", ".join(NAMES[: OVERLOAD + 1])
     lines(
-        DOCS / "freshness.png",
+        DOCS / PICTURE,
         f"Freshness at {shares} of capacity, and at 60 % again",
         ("seconds since the load began", "ms, median of a second"),
         {"append in Kafka to readable in Redis": by_second(found)},

@@ -34,6 +34,7 @@ from streams.settings import Settings, load_settings
 from streams.topics import Topics, ensure_topics
 from streams.version import Version
 
+PICTURE: Final = "state-growth.png"
 HOUSEHOLDS: Final = 300
 QUICK_HOUSEHOLDS: Final = 10
 DISK_USERS: Final = 20_000
@@ -66,7 +67,7 @@ def measure(folder: Path, households: int, disk_users: int) -> tuple[Report, lis
         f"{known.events:,} events of {len(sizes)} households; {over:.0%} of their states are over 1.5 KiB. "
         f"Lists of {known.bundle.name}, {number(len(known.requests))} users."
     ]
-    return Report("memory", __doc__ or "", figures, notes=notes), grown
+    return Report("memory", __doc__ or "", figures, notes=notes, pictures=[PICTURE]), grown
 
 
 def disk_bytes(folder: Path, known: Histories, users: int) -> float:
@@ -110,7 +111,7 @@ async def _published(settings: Settings, known: Histories, run: int) -> list[Hin
 
 def _draw(grown: Sequence[tuple[float, float]]) -> None:
     lines(
-        DOCS / "state-growth.png",
+        DOCS / PICTURE,
         "A state in the changelog as its history grows",
         ("events of the user so far", "bytes, mean of the households"),
         {"session state": grown},

@@ -32,6 +32,7 @@ from streams.embedded.child import GuardedChild
 from streams.settings import load_settings
 from streams.topics import Topics, ensure_topics
 
+PICTURE: Final = "recovery.png"
 SIZES: Final = (0, 1_000, 10_000, 100_000)
 LONG: Final = 1_000_000
 QUICK: Final = (0, 1_000, 20_000)
@@ -108,18 +109,19 @@ def measure(folder: Path, sizes: tuple[int, ...], rounds: int, households: int) 
             seconds[_ours(users)] = Figure.of(_ours(users), "s", took[_ours(users)], bar)
     rates, ratio = _rates(took, sizes)
     memory = _memory(starts.memory, max(sizes))
-    return Report("recovery", __doc__ or "", [*seconds.values(), *rates, memory], [ratio], _notes(known))
+    figures = [*seconds.values(), *rates, memory]
+    return Report("recovery", __doc__ or "", figures, [ratio], _notes(known), pictures=[PICTURE])
 
 
 def _rates(took: dict[str, tuple[float, ...]], sizes: tuple[int, ...]) -> tuple[list[Figure], Ratio]:
     """Records per second of both beyond an empty changelog's start, and their ratio."""
 
-    def rate(name: Callable[[int], str], users: int) -> Figure:
+    def rate(by: str, name: Callable[[int], str], users: int) -> Figure:
         empty_s = statistics.median(took[name(0)])
         per_s = [users / max(full_s - empty_s, LEAST_S) for full_s in took[name(users)]]
-        return Figure.of(f"{name(users)}, records", "records/s", per_s)
+        return Figure.of(f"recovered by {by}, {users:,} users", "records/s", per_s)
 
-    ours, stock = rate(_ours, max(sizes)), rate(_stock, _compared(sizes))
+    ours, stock = rate("aigq", _ours, max(sizes)), rate("stock Faust", _stock, _compared(sizes))
     return [ours, stock], paired("recovery, ours to stock Faust", ours, stock, Bar.at_least(10))
 
 
@@ -165,7 +167,7 @@ def main() -> None:
             for users in sizes
         ]
         lines(
-            DOCS / "recovery.png",
+            DOCS / PICTURE,
             "Recovery: from a worker's start until it is ready",
             ("users in the changelog", "seconds"),
             {"aigq worker, session role": ready},

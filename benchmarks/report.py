@@ -33,7 +33,7 @@ class Report:
     """Of one run of one benchmark.
 
     measured: its docstring, of which the first line is kept. notes: sentences that a reader of the figures
-    must know. more: whatever else the JSON should hold.
+    must know. more: whatever else the JSON should hold. pictures: names of files in docs/.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Report:
     ratios: Sequence[Ratio] = ()
     notes: Sequence[str] = ()
     more: dict[str, Any] = field(default_factory=dict)
+    pictures: Sequence[str] = ()
     machine: Machine = field(default_factory=Machine.here)
 
     def as_dict(self, *, quick: bool) -> dict[str, Any]:
@@ -54,6 +55,7 @@ class Report:
             "ratios": [_as_dict(one) | {"of": one.of, "to": one.to} for one in self.ratios],
             "notes": list(self.notes),
             "more": self.more,
+            "pictures": list(self.pictures),
             "machine": asdict(self.machine),
         }
 
