@@ -9,17 +9,15 @@ is not near 0, and their ratio more than they do. --realtime (root) lets Redis a
 processes, and the loader before those of others (SCHED_RR 2 and 1), in all turns alike: on a shared machine
 the times are else those of waiting for a core. What Redis forks (to rewrite its log) has no such right.
 
-    python -m benchmarks.mapping_load [--triggers 1000000] [--rounds 3] [--rate 500] [--realtime] [--json]
+    python -m benchmarks.mapping_load [--quick] [--json] [--save] [--triggers 1000000] [--realtime]
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import multiprocessing
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,14 +25,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
-
-import orjson
 
 from agents.think.entries import Pace
 from agents.think.mapping import LoadOptions, LoadOutcome, load_mapping
 from agents.think.version_folder import MAPPING_FILE
+from benchmarks.harness import Bar, Figure, paired
+from benchmarks.report import Report, command_line, finish
 from benchmarks.steady_reader import Moment, Phase, Reading, SteadyReader, phase
 from benchmarks.synthetic_mapping import name_version, write_version
 from streams.embedded.servers import EmbeddedRedis
@@ -46,6 +43,7 @@ ASKED: Final = 20_000  # triggers that are asked for; the first version has thes
 RATE: Final = 500.0
 QUIET_S: Final = 30.0
 ROUNDS: Final = 3
+QUICK: Final = (20_000, 1, 2.0)  # triggers, rounds, quiet seconds
 AT_ONCE: Final = Pace(batch=500, rest=0.0)
 
 
@@ -66,7 +64,6 @@ class Round:
 
     quiet: Phase
     load: Phase
-    p99_ratio: float
     loaded: Loaded
     redis_mb: float
 
@@ -80,9 +77,7 @@ class _Span:
     redis_mb: float
 
 
-def measure(
-    triggers: int, rate: float, pace: Pace, quiet_s: float, folder: Path, rounds: int = 1
-) -> dict[str, Any]:
+def measure(triggers: int, rate: float, pace: Pace, quiet_s: float, folder: Path, rounds: int = 1) -> Report:
     """All figures, in a folder of its own."""
     root, asked = folder / "think", min(ASKED, triggers)
     names = [f"v{number}" for number in range(rounds + 1)]
@@ -96,17 +91,44 @@ def measure(
                 for pid in (server.pid, reader.pid):
                     os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(2))
             spans = [_round(server, reader, root, name, pace, quiet_s) for name in names[1:]]
-    found = [_figures(readings, span) for span in spans]
-    ratios = [one.p99_ratio for one in found]
-    return {
-        "triggers": triggers,
-        "rate": rate,
-        "pace": asdict(pace),
-        "realtime": os.sched_getscheduler(0) == os.SCHED_RR,
-        "rounds": [asdict(one) for one in found],
-        "p99_ratio": {"median": median(ratios), "least": min(ratios), "most": max(ratios)},
-        "file_mb": round((root / names[-1] / MAPPING_FILE).stat().st_size / 1e6, 1),
-    }
+    file_mb = round((root / names[-1] / MAPPING_FILE).stat().st_size / 1e6, 1)
+    notes = [
+        f"{triggers:,} triggers ({file_mb} MB) beside {rate:.0f} requests/s, {asdict(pace)}"
+        f"{', before the processes of others' if os.sched_getscheduler(0) == os.SCHED_RR else ''}."
+    ]
+    return _report([_figures(readings, span) for span in spans], notes)
+
+
+def _report(found: list[Round], notes: list[str]) -> Report:
+    """A figure's rounds are the loads; wrong answers are of all times together."""
+
+    def figure(name: str, unit: str, of: Callable[[Round], float], bar: Bar | None = None) -> Figure:
+        return Figure.of(name, unit, [of(one) for one in found], bar)
+
+    quiet = figure("quiet, p99", "ms", lambda one: one.quiet.p99_ms)
+    load = figure("load, p99", "ms", lambda one: one.load.p99_ms)
+    figures = [
+        figure("quiet, p50", "ms", lambda one: one.quiet.p50_ms),
+        quiet,
+        figure("load, p50", "ms", lambda one: one.load.p50_ms),
+        load,
+        figure("load, longest", "ms", lambda one: one.load.max_ms),
+        figure("errors and mixed answers", "", _wrong, Bar.at_most(0)),
+        figure("a load", "s", lambda one: one.loaded.seconds),
+        figure("a load, CPU of the loader", "s", lambda one: one.loaded.cpu_s),
+        figure(
+            "loader's memory beyond its start", "MB", lambda one: one.loaded.peak_mb - one.loaded.started_mb
+        ),
+        figure("Redis afterwards", "MB", lambda one: one.redis_mb),
+        figure("cores used by others", "", lambda one: max(one.quiet.others, one.load.others)),
+    ]
+    more = {"rounds": [asdict(one) for one in found]}
+    ratio = paired("p99, load to quiet", load, quiet, Bar.at_most(2))
+    return Report("mapping_load", __doc__ or "", figures, [ratio], notes, more)
+
+
+def _wrong(one: Round) -> float:
+    return one.quiet.errors + one.quiet.mixed + one.load.errors + one.load.mixed
 
 
 @contextmanager
@@ -134,7 +156,7 @@ def _round(
 
 def _figures(readings: list[Reading], span: _Span) -> Round:
     quiet, load = phase(readings, span.start, span.middle), phase(readings, span.middle, span.end)
-    return Round(quiet, load, round(load.p99_ms / quiet.p99_ms, 2), span.loaded, span.redis_mb)
+    return Round(quiet, load, span.loaded, span.redis_mb)
 
 
 def _in_child(work: Callable[..., None], *args: Any) -> Any:
@@ -176,8 +198,8 @@ def _resident_mb(pid: int) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Command line."""
+    parser = command_line(__doc__)
     parser.add_argument("--triggers", type=int, default=TRIGGERS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--rate", type=float, default=RATE)
@@ -185,39 +207,13 @@ def main() -> None:
     parser.add_argument("--rest", type=float, default=Pace().rest)
     parser.add_argument("--quiet", type=float, default=QUIET_S, help="seconds")
     parser.add_argument("--realtime", action="store_true", help="before the processes of others")
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    if asked.realtime:  # the loader inherits it
+    given = parser.parse_args()
+    if given.realtime:  # the loader inherits it
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    pace = Pace(asked.batch, asked.rest)
+    pace, size = Pace(given.batch, given.rest), (given.triggers, given.rounds, given.quiet)
+    triggers, rounds, quiet_s = QUICK if given.quick else size
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(asked.triggers, asked.rate, pace, asked.quiet, Path(folder), asked.rounds)
-    _print(figures, as_json=asked.json)
-
-
-def _print(figures: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(orjson.dumps(figures).decode() + "\n")
-        return
-    sys.stdout.write("phase   requests  errors  mixed   p50 ms   p99 ms   max ms  others\n")
-    for one in figures["rounds"]:
-        for name in ("quiet", "load"):
-            row = one[name]
-            sys.stdout.write(
-                f"{name:6}  {row['requests']:8,}  {row['errors']:6}  {row['mixed']:5}  {row['p50_ms']:7.2f}  "
-                f"{row['p99_ms']:7.2f}  {row['max_ms']:7.1f}  {row['others']:6.2f}\n"
-            )
-        loaded = one["loaded"]
-        sys.stdout.write(
-            f"        p99 ratio {one['p99_ratio']}; {loaded['outcome']} in {loaded['seconds']} s, "
-            f"{loaded['cpu_s']} s of CPU; loader {loaded['started_mb']} MB at start, "
-            f"{loaded['peak_mb']} MB at most; Redis {one['redis_mb']} MB\n"
-        )
-    ratio, triggers = figures["p99_ratio"], figures["triggers"]
-    sys.stdout.write(
-        f"{triggers:,} triggers ({figures['file_mb']} MB) beside {figures['rate']:.0f} requests/s, "
-        f"p99 ratio {ratio['median']} ({ratio['least']} to {ratio['most']}; bar 2)\n"
-    )
+        finish(measure(triggers, given.rate, pace, quiet_s, Path(folder), rounds), given)
 
 
 if __name__ == "__main__":

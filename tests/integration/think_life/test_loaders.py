@@ -152,8 +152,8 @@ def test_readers_never_see_half_a_version(url: str, tmp_path: Path) -> None:
 
 def test_a_reader_meets_no_error_and_no_mixed_version_while_a_version_is_loaded(tmp_path: Path) -> None:
     """The benchmark in small: what is right; how fast it is depends on the machine."""
-    figures = measure(5_000, 100.0, Pace(batch=200, rest=0.5), 0.5, tmp_path, rounds=2)
-    for one in figures["rounds"]:
+    report = measure(5_000, 100.0, Pace(batch=200, rest=0.5), 0.5, tmp_path, rounds=2)
+    for one in report.more["rounds"]:
         assert one["loaded"]["outcome"] == "loaded"
         for phase in (one["quiet"], one["load"]):
             assert (phase["errors"], phase["mixed"]) == (0, 0)
