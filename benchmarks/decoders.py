@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -32,6 +33,7 @@ import orjson
 import torch
 from torch import Tensor
 
+from benchmarks.harness import Figure, alternated, paired, per_second
 from benchmarks.matching import dealt_out
 from benchmarks.sequence_decoder import SequenceWriter, Writer
 from training.base import trained_on
@@ -156,23 +158,21 @@ def judged(variant: Variant, cases: Cases, samples: Samples, vocabulary: Vocabul
 
 def costs(variants: list[Variant], samples: Samples, batch: int) -> dict[str, dict[str, float]]:
     """Milliseconds of CPU per list, and the ratio to the first variant's."""
-    rounds: dict[str, list[float]] = {variant.name: [] for variant in variants}
     rows = np.arange(ROUND_LISTS) * max(1, len(samples) // ROUND_LISTS) % len(samples)
     parts = [tensors(taken(samples.contexts, rows[at : at + batch])) for at in range(0, len(rows), batch)]
-    for _ in range(ROUNDS + 1):
-        for variant in variants:
-            began_s = time.process_time()
-            with torch.no_grad():
-                for inputs in parts:
-                    variant.network.write(inputs)
-            rounds[variant.name].append(1e3 * (time.process_time() - began_s) / len(rows))
-    first = rounds[variants[0].name]
-    return {name: _cost(own[1:], first[1:]) for name, own in rounds.items()}  # the first round warms up
 
+    def ms_per_list(variant: Variant) -> float:
+        with torch.no_grad():
+            return 1e3 / per_second(
+                len(rows), lambda: [variant.network.write(inputs) for inputs in parts], time.process_time
+            )
 
-def _cost(own: list[float], first: list[float]) -> dict[str, float]:
-    ratio = statistics.median(one / other for one, other in zip(own, first, strict=True))
-    return {"ms_per_list": statistics.median(own), "ratio": ratio}
+    took = alternated({variant.name: partial(ms_per_list, variant) for variant in variants}, ROUNDS)
+    figures = [Figure.of(name, "ms", values) for name, values in took.items()]
+    return {
+        one.name: {"ms_per_list": one.median, "ratio": paired(one.name, one, figures[0]).median}
+        for one in figures
+    }
 
 
 def compared(data: Dataset, runs: Path, config: SftConfig, *, matching: bool) -> dict[str, Any]:
