@@ -56,9 +56,9 @@ class FeedbackAgent:
 
     async def _events(self, stream: StreamT[bytes]) -> None:
         async for batch in self.app.batches(stream):
-            for record in batch.records:
-                # Most events are no feedback, and parsing each twice would double the work.
-                if b"hint_" in (record.value or b""):
+            # Most events are no feedback, and parsing each twice would double the work.
+            for record in (one for one in batch.records if b"hint_" in (one.value or b"")):
+                if self.app.is_current(batch):  # else it is another's, who reads it again
                     await self._record(Received.of_record(record))
 
     async def _record(self, record: Received) -> None:
