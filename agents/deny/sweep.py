@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from agents.deny.values import Cleaned, cleaned, ids_of
+from agents.deny.values import Cleaned, Cleaner, ids_of
 from streams.deny_rule import DenyKind
 from streams.deny_rules import DenyRules
 from streams.deny_scripts import WITHDRAW_LIST, WITHDRAW_VALUE
@@ -35,8 +35,10 @@ from streams.redis_keys import (
     think_key,
     think_popular_key,
 )
+from streams.redis_wire import Command, ask_redis_async
 
 BATCH: Final = 100
+SIDE_BY_SIDE: Final = 3
 TRIES: Final = 10
 _DOING: Final = "Redis was not swept to the end; readers show nothing that was found, and it can be run again"
 
@@ -48,7 +50,7 @@ class _Kind(NamedTuple):
     """Keys of one kind: the field of Withdrawn that counts them, how they are read and replaced."""
 
     name: str
-    read: Callable[[bytes], tuple[Any, ...]]
+    read: Callable[[bytes], Command]
     script: str
 
 
@@ -94,6 +96,10 @@ class Sweep:
     rest: float = 0.1
     report: Report = lambda _done, _note: None
     found: Withdrawn = field(default_factory=Withdrawn)
+    _cleaner: Cleaner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._cleaner = Cleaner(self.rules)
 
     async def run(self, known: Iterable[str] = ()) -> Withdrawn:
         """Sweep all. known: queries to deny wherever readers may get them from. Raises StoreError."""
@@ -102,9 +108,7 @@ class Sweep:
             versions: Any = await self.client.hkeys(THINK_VERSIONS)
             for version in versions:
                 await self.version(version.decode())
-            async for keys in _batches(self.client.scan_iter(ALL_KEYS, count=5 * BATCH)):
-                for prefix, kind in _PREFIXES:
-                    await self._batch([key for key in keys if key.startswith(prefix)], kind)
+            await _side_by_side(_batches(self.client.scan_iter(ALL_KEYS, count=5 * BATCH)), self._of_any_kind)
         return self.found
 
     async def deny(self, known: Iterable[str]) -> None:
@@ -118,8 +122,15 @@ class Sweep:
         with store_errors(_DOING):
             await self._batch([think_popular_key(version)], POPULAR)
             triggers = self.client.sscan_iter(think_index_key(version), count=BATCH)
-            async for some in _batches(triggers):
+
+            async def entries(some: list[bytes]) -> None:
                 await self._batch([think_key(version, one.decode()) for one in some], ENTRIES)
+
+            await _side_by_side(_batches(triggers), entries)
+
+    async def _of_any_kind(self, keys: list[bytes]) -> None:
+        for prefix, kind in _PREFIXES:
+            await self._batch([key for key in keys if key.startswith(prefix)], kind)
 
     async def _batch(self, keys: list[bytes], kind: _Kind) -> None:
         """What others change meanwhile is read again."""
@@ -144,17 +155,14 @@ class Sweep:
         found: Changes = {}
         for key, reply in zip(keys, await self._read(keys, kind), strict=True):
             values = reply if isinstance(reply, list) else [reply] if isinstance(reply, bytes) else []
-            pairs = [(value, cleaned(value, self.rules)) for value in values]
+            pairs = [(value, self._cleaner.cleaned(value)) for value in values]
             if changed := [(value, one) for value, one in pairs if one.taken]:
                 found[key] = changed
         return found
 
     async def _read(self, keys: list[bytes], kind: _Kind) -> list[Any]:
         """One reply a key; a value of another type is none of ours."""
-        async with self.client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.execute_command(*kind.read(key))
-            replies: list[Any] = await pipe.execute(raise_on_error=False)
+        replies = await ask_redis_async(self.client, [kind.read(key) for key in keys])
         for reply in replies:
             if isinstance(reply, RedisError) and not is_wrong_type(reply):
                 raise reply
@@ -188,13 +196,37 @@ class Sweep:
         by_rules = {query: some for query, some in ids.items() if some}
         self.found.queries.update(dict.fromkeys(by_rules, 0))
         if self.act and by_rules:
-            self.found.denied += await expand(self.client, by_rules)
+            denied = await expand(self.client, by_rules)
+            self.found.denied += denied  # others have added to it meanwhile
 
 
 def _taken(changes: Changes) -> dict[str, tuple[str, ...]]:
     """All denied queries of a batch with their rules."""
     values = (one for some in changes.values() for _, one in some)
     return {query: ids for one in values for query, ids in one.taken.items()}
+
+
+async def _side_by_side(
+    batches: AsyncIterator[list[Any]], work: Callable[[list[Any]], Awaitable[None]]
+) -> None:
+    """Work on SIDE_BY_SIDE batches at a time: while one is judged, Redis reads the next."""
+    turn = asyncio.Lock()  # a generator gives one at a time
+
+    async def drain() -> None:
+        while True:
+            async with turn:
+                batch = await anext(batches, None)
+            if batch is None:
+                return
+            await work(batch)
+
+    tasks = [asyncio.create_task(drain()) for _ in range(SIDE_BY_SIDE)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _batches(source: AsyncIterator[Any]) -> AsyncIterator[list[Any]]:

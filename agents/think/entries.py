@@ -26,12 +26,13 @@ from redis.exceptions import ExecAbortError, OutOfMemoryError
 
 from agents.deny.gate import KNOWN_FOR_S, DenyGate
 from agents.deny.sweep import Sweep
-from agents.deny.values import cleaned
+from agents.deny.values import Cleaner, cleaned
 from agents.think.lease import Lease
 from agents.think.mapping_files import Line, Mapping
 from agents.think.room import ran_out
 from agents.think.stored import UNFINISHED, has_entries, retire, text_of
 from agents.think.version_folder import Manifest
+from streams.deny_rules import NO_RULES
 from streams.errors import MappingError
 from streams.redis_keys import (
     THINK_VERSIONS,
@@ -71,7 +72,7 @@ class _Mark(NamedTuple):
 _NOTHING: Final = _Mark(0, "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Write:
     """One version on its way to Redis. served: it was whole once, so users may see it. gate: what nobody may
     see; left_out: such queries, each with how often it was left out."""
@@ -83,6 +84,7 @@ class _Write:
     report: Report
     served: bool
     gate: DenyGate
+    cleaner: Cleaner = field(default_factory=lambda: Cleaner(NO_RULES))
     left_out: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -200,7 +202,9 @@ async def _write_batch(write: _Write, batch: list[Line], mark: _Mark) -> None:
     """
     version, digest = write.manifest.version, write.manifest.digest
     rules = await write.gate.latest(KNOWN_FOR_S)
-    allowed = {think_key(version, line.trigger): cleaned(line.value, rules) for line in batch}
+    if rules is not write.cleaner.rules:
+        write.cleaner = Cleaner(rules)
+    allowed = {think_key(version, line.trigger): write.cleaner.cleaned(line.value) for line in batch}
     for one in allowed.values():
         write.left_out.update(one.taken.keys())
     async with write.client.pipeline(transaction=True) as pipe:

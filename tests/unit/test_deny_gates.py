@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.deny.gated_writer import allowed
-from agents.deny.values import cleaned
+from agents.deny.gated_writer import judged_by
+from agents.deny.values import Cleaner, cleaned
 from agents.hints.filters import forbidden
+from streams.deny_file import terms
 from streams.deny_rule import DenyKind, made
 from streams.deny_rules import DenyRules
 from streams.hint_list import HintList
@@ -46,10 +48,10 @@ def expected(queries: list[str], rules: DenyRules) -> list[str]:
 
 @given(QUERIES, RULES)
 def test_lists_before_publishing(queries: list[str], rules: DenyRules) -> None:
-    whole, dropped = list_of("u", *queries), Counter[str]()
-    one = allowed(whole, rules, dropped)
+    whole = list_of("u", *queries)
+    ((one, dropped),) = judged_by(rules, [whole])
     assert [hint.query for hint in one.hints] == expected(queries, rules)
-    assert dropped.total() == len(queries) - len(one.hints)
+    assert len(dropped) == len(queries) - len(one.hints)
     assert (one is whole) == (not dropped)
 
 
@@ -75,6 +77,40 @@ def test_what_is_no_value_of_ours_stays_as_it_is(value: bytes, rules: DenyRules)
 @given(st.sampled_from(["red wine", "jo@example.org", "milk"]), RULES)
 def test_every_gate_gives_the_same_answer(query: str, rules: DenyRules) -> None:
     reason = forbidden(query, rules)
-    gone = not allowed(list_of("u", query), rules, Counter()).hints
+    gone = not judged_by(rules, [list_of("u", query)])[0].allowed.hints
     swept = bool(cleaned(orjson.dumps([{"query": query}]), rules).taken)
     assert (reason is not None) == gone == swept
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"hints":[{"query":"red wine"},{"query":"tea"}]}',
+        b'{"hints": [ { "query" :\t"red wine" }, {"query": "tea"} ] }',
+        b'{"hints":[{"qu\\u0065ry":"red wine"},{"query":"tea"}]}',
+        b'{"hints":[{"query":"red \\u0077ine"},{"query":"tea"}]}',
+        b'[{"query":"red wine"},{"query":"tea"}]',
+    ],
+)
+def test_a_cleaner_that_knows_a_value_s_other_queries_still_finds_the_denied_one(value: bytes) -> None:
+    cleaner = Cleaner(DenyRules(terms(["wine"])))
+    plain = b'{"hints":[{"query":"tea"}]}'
+    for _ in range(3):
+        assert cleaner.cleaned(plain).value is plain
+        found = cleaner.cleaned(value)
+        assert set(found.taken) == {"red wine"}
+        assert b"ine" not in found.value
+
+
+@given(
+    st.lists(
+        st.sampled_from(["tea", "Tea", "red wine", 'a "wine"', "jo@example.org", "\\", "\u00e9"]), max_size=6
+    )
+)
+def test_a_cleaner_with_a_memory_gives_what_one_without_gives(queries: list[str]) -> None:
+    for dumped in (orjson.dumps, lambda told: json.dumps(told, indent=1).encode()):
+        value = dumped({"version": "v", "hints": [{"query": query} for query in queries], "query": "tea"})
+        assert KNOWING.cleaned(value) == cleaned(value, KNOWING.rules)
+
+
+KNOWING = Cleaner(DenyRules(terms(["wine"])))
