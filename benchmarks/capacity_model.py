@@ -23,7 +23,10 @@ class Assumptions:
 
     active: float = field(default=0.10, metadata={"about": "share of all users who come on a day"})
     events: float = field(default=30.0, metadata={"about": "events of such a user on that day"})
-    lists_an_event: float = field(default=0.25, metadata={"about": "lists made for each event"})
+    lists_an_event: float = field(
+        default=0.3,
+        metadata={"about": "lists made for each event; 0.3 in the traffic of benchmarks.freshness"},
+    )
     peak: float = field(default=3.0, metadata={"about": "the busiest minute, in times of the mean"})
     used: float = field(default=0.6, metadata={"about": "share of a core that is planned to be used at peak"})
     cores: float = field(default=16.0, metadata={"about": "cores of a machine, one worker process each"})

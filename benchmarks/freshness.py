@@ -9,27 +9,25 @@ divided by the seconds until its last list. Then one open-loop load (`benchmarks
 many shoppers, all send times fixed before, sent then whatever becomes of those before) at 30, 60, 90 and
 150 % of it and 60 % again, 20 s on the way up and 25 s kept.
 
-A list counts by the append time of the event that decided it; lists that a cooldown's end decided have no
-event and are left out. `benchmarks.list_watch` sees each list when it can be read. Figures are of the kept
-time, each third of it a round; p99.9 is of the whole. Above capacity lists age; afterwards every shopper must
-have the list that their state in Kafka says was asked for last, and all events must have been applied.
+A list counts by the append time of the event that decided it. Lists that a cooldown's end decided have no
+event; they count from that end, at 60 % and by themselves. `benchmarks.list_watch` sees each list when it can
+be read. Figures are of the kept time, each third of it a round; p99.9 is of the whole. Above capacity lists
+age; afterwards every shopper must have the list that their state in Kafka says was asked for last, and all
+events must have been applied.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
-import orjson
 import redis
 
 from agents.session.state import decode_state
@@ -39,57 +37,19 @@ from benchmarks.plots import lines
 from benchmarks.report import DOCS, Report, command_line, finish
 from benchmarks.running_shop import RunningShop, Sender, read_topic, running_shop
 from benchmarks.traffic import Level, Planned, baskets, planned
+from benchmarks.worked_off import DRAIN_S, SLICE_EVENTS, Fresh, capacity_of, fresh
 from streams.hint_list import HEAD
 from streams.redis_keys import hints_key
-from streams.replay_order import partition_of
 
 PICTURE: Final = "freshness.png"
 LEVELS: Final = (0.3, 0.6, 0.9, 1.5, 0.6)  # of the capacity
 NAMES: Final = ("30 %", "60 %", "90 %", "150 %", "60 % after")
 RAMP_S, FLAT_S = 20.0, 25.0
 QUICK_S, QUICK_RATE = 0.5, 60.0
-SLICES: Final = 4  # the first warms up
-SLICE_S: Final = 25.0  # of event time: nobody is due a second list
-SLICE_EVENTS: Final = 6_000
-DRAIN_S: Final = 180.0
 THIRDS: Final = 3
 OVERLOAD: Final = 3  # its place in LEVELS
 USUAL_MS: Final = 250.0
 BARS: Final = {("60 %", "p50"): Bar.at_most(50.0), ("60 %", "p99"): Bar.at_most(250.0)}
-
-
-@dataclass(frozen=True, slots=True)
-class Fresh:
-    """A list: when its event was appended (seconds after the load's start), and how long it took (ms)."""
-
-    at_s: float
-    took_ms: float
-
-
-def capacity_of(shop: RunningShop, slice_events: int) -> tuple[list[float], float, int]:
-    """Events per second of each slice but the first, lists an event of these, and how many events were sent.
-
-    A slice is put into Kafka at once when the one before is worked off, and ends with its last list.
-    """
-    plan = planned(baskets(), [Level(slice_events / SLICE_S, 0.0, SLICES * SLICE_S)], seed=11)
-    watch, sender = ListWatch(shop.services.settings["AIGQ_REDIS_URL"]), Sender(shop.settings)
-    start_s, sent, begun = time.time() - SLICES * SLICE_S, 0, []
-    for number in range(SLICES):
-        part = [one for one in plan if number <= one.due_s / SLICE_S < number + 1]
-        records = [(one.user.encode(), one.encoded(start_s)) for one in part]
-        begun.append((time.time(), len(part)))
-        for key, value in records:
-            sender.send(shop.topics.events, key, value)
-        sender.flush()
-        sent += len(part)
-        shop.wait_until_worked_off(sent, DRAIN_S)
-    found = fresh(shop, 0.0, watch.stop())
-    rates, lists = [], 0
-    for (began_s, events), (to_s, _) in zip(begun[1:], [*begun[2:], (math.inf, 0)], strict=True):
-        own = [one for one in found if began_s <= one.at_s < to_s]
-        rates.append(events / (max(one.at_s + one.took_ms / 1000 for one in own) - began_s))
-        lists += len(own)
-    return rates, lists / sum(events for _, events in begun[1:]), sent
 
 
 def run_load(shop: RunningShop, plan: Sequence[Planned], before: int) -> tuple[float, list[Seen], Sender]:
@@ -100,21 +60,6 @@ def run_load(shop: RunningShop, plan: Sequence[Planned], before: int) -> tuple[f
     sender.send_on_time(shop.topics.events, iter(records))
     shop.wait_until_worked_off(before + len(plan), DRAIN_S)
     return start_s, watch.stop(), sender
-
-
-def fresh(shop: RunningShop, start_s: float, seen: Sequence[Seen]) -> list[Fresh]:
-    """Lists that an event decided, by append time. A cooldown's end bears no event's time and place."""
-    appended = {
-        (one.partition, one.offset, orjson.loads(one.value or b"{}")["timestamp"]): one.at_ms
-        for one in read_topic(shop.settings, shop.topics.events)
-    }
-    found = []
-    for one in seen:
-        partition = partition_of(one.user.encode(), shop.settings.partitions)
-        at_ms = appended.get((partition, one.version.offset, one.version.as_of_ms))
-        if at_ms is not None:
-            found.append(Fresh(at_ms / 1000 - start_s, one.at_ms - at_ms))
-    return sorted(found, key=lambda one: one.at_s)
 
 
 def without_newest(shop: RunningShop) -> int:
@@ -171,6 +116,15 @@ def recovered_after_s(found: Sequence[Fresh], levels: Sequence[Level]) -> float:
     return max(late, default=-1.0) + 1.0
 
 
+def _after_cooldown(ended: Sequence[Fresh], levels: Sequence[Level]) -> list[Figure]:
+    took = _between(ended, *kept_times(levels)[1])
+    return [
+        Figure.of(f"{NAMES[1]} of capacity, from a cooldown's end, {what}", "ms", [percentile(took, share)])
+        for what, share in (("p50", 0.5), ("p99", 0.99))
+        if took
+    ]
+
+
 def measure(given: argparse.Namespace, folder: Path) -> Report:
     """All of it, on servers of its own."""
     ramp_s, flat_s = (QUICK_S, 2 * QUICK_S) if given.quick else (RAMP_S, FLAT_S)
@@ -181,12 +135,13 @@ def measure(given: argparse.Namespace, folder: Path) -> Report:
         levels = [Level(capacity * level, ramp_s, flat_s) for level in LEVELS]
         plan = planned(baskets(), levels, seed=12)
         start_s, seen, sender = run_load(shop, plan, before)
-        found = fresh(shop, start_s, seen)
+        found, ended = fresh(shop, start_s, seen)
         lost = before + len(plan) - shop.count("aigq_events_total", outcome="applied")
         stale, overtaken = without_newest(shop), shop.count("aigq_requests_superseded_total")
     figures = [
         Figure.of("capacity", "events/s", rates),
         *figures_of(found, levels),
+        *_after_cooldown(ended, levels),
         Figure.of("oldest list at 150 %", "ms", [max(_between(found, *kept_times(levels)[OVERLOAD]))]),
         Figure.of("fresh again after the overload", "s", [recovered_after_s(found, levels)]),
         Figure.of("events lost", "", [lost], Bar.at_most(0)),

@@ -15,11 +15,11 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from benchmarks.freshness import SLICE_EVENTS, capacity_of
 from benchmarks.harness import Figure, paired
 from benchmarks.plots import bars
 from benchmarks.report import DOCS, Report, command_line, finish
 from benchmarks.running_shop import RunningShop, cpu_s, running_shop
+from benchmarks.worked_off import SLICE_EVENTS, capacity_of
 
 PICTURE: Final = "scale-out.png"
 ONE: Final = "one worker, all roles"
@@ -42,7 +42,7 @@ def measure(folder: Path, slice_events: int) -> Report:
             lists = shop.count("aigq_lists_total")
         figures.append(Figure.of(name, "events/s", rates))
         each = ", ".join(f"{process} {1e6 * one_s / events:,.0f} µs" for process, one_s in used_s.items())
-        notes.append(f"{name}: {share:.2f} lists an event decided; CPU an event: {each}.")
+        notes.append(f"{name}: {share:.2f} lists an event; CPU an event: {each}.")
         if roles == SPLIT:
             costs = _costs(used_s, events, lists)
     ratios = [paired(f"{one.name}, to one worker", one, figures[0]) for one in figures[1:]]

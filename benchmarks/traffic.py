@@ -27,6 +27,7 @@ from training.datasets.events import SimulatedInterface, events_of, take_baskets
 INTERFACE: Final = SimulatedInterface(search_lead_ms=(5_000, 20_000))
 PURCHASES: Final = 20_000
 BEFORE_S: Final = 180.0  # shoppers who came so long before may still be there
+SHOPPERS: Final = 10_000_000  # a plan has fewer
 
 Event = dict[str, Any]
 
@@ -47,7 +48,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Planned:
-    """One event: due so many seconds after the start; shopper: who, in order of arrival."""
+    """One event: due so many seconds after the start; shopper: who, unlike in the plan of any other seed."""
 
     due_s: float
     shopper: int
@@ -104,7 +105,7 @@ def planned(
         for after_s, event in chance.choice(baskets):
             due_s = arrival_s + after_s
             if 0 <= due_s < end_s and mark < rate_at(levels, due_s):
-                found.append(Planned(due_s, shopper, event))
+                found.append(Planned(due_s, seed * SHOPPERS + shopper, event))
     return sorted(found, key=lambda one: one.due_s)
 
 
