@@ -5,12 +5,11 @@ committed mapping. Then one term is denied in a process of its own, as the comma
 reads a key every 2 ms. Seconds: the command with the start of Python, and the withdrawal alone. At the end
 every list is looked at.
 
-    python -m benchmarks.deny_sweep [--users 5000] [--term wine] [--rounds 3] [--json]
+    python -m benchmarks.deny_sweep [--users 20000] [--term wine] [--quick] [--json] [--save]
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import subprocess
@@ -25,6 +24,8 @@ import orjson
 import redis
 
 from agents.hints.bundle import load_lexicon
+from benchmarks.harness import Bar, Figure
+from benchmarks.report import Report, command_line, finish, rounds_of
 from streams.deny_rule import DenyKind, made
 from streams.deny_rules import DenyRules
 from streams.embedded.servers import EmbeddedRedis
@@ -35,6 +36,8 @@ from streams.version import Version
 BUNDLE: Final = Path("exported_models/complete-journey")
 MAPPING: Final = Path("exported_models/think-complete-journey")
 RUNS, HINTS = 3, 12
+USERS, ROUNDS = 20_000, 5
+BAR_S: Final = 5.0
 EVERY_S: Final = 0.002
 
 
@@ -75,7 +78,7 @@ def left(client: redis.Redis, users: int, term: str) -> int:
     return sum(any(rules.denying(hint.query) for hint in one.hints) for one in lists)
 
 
-def one_round(users: int, term: str, seed: int) -> dict[str, Any]:
+def one_round(users: int, term: str, seed: int) -> dict[str, float]:
     """Figures of one Redis."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -88,14 +91,13 @@ def one_round(users: int, term: str, seed: int) -> dict[str, Any]:
         subprocess.run(load, env=environ, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own program
         told, seconds, waits_ms = measure(server.url, term)
         return {
-            "seconds": round(seconds, 2),
-            "withdrawal_s": told["seconds"],
-            "lists": told["lists"],
-            "keys": told["keys"],
-            "left": left(client, users, term),
-            "wait_p50_ms": round(median(waits_ms), 2),
-            "wait_p99_ms": round(quantiles(waits_ms, n=100)[98], 2),
-            "wait_max_ms": round(max(waits_ms), 2),
+            "withdrawn, s": told["seconds"],
+            "with the start of Python, s": seconds,
+            "lists swept": told["lists"],
+            "lists that still hold it": left(client, users, term),
+            "reader beside it p50, ms": median(waits_ms),
+            "reader beside it p99, ms": quantiles(waits_ms, n=100)[98],
+            "reader beside it at most, ms": max(waits_ms),
         }
 
 
@@ -117,15 +119,19 @@ def _list(user: str, queries: list[str], run: int) -> HintList:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--users", type=int, default=5_000)
+    parser = command_line(__doc__)
+    parser.add_argument("--users", type=int, default=USERS)
     parser.add_argument("--term", default="wine")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    rounds = [one_round(options.users, options.term, seed) for seed in range(options.rounds)]
-    for one in rounds:
-        print(orjson.dumps(one).decode() if options.json else ", ".join(f"{k} {v}" for k, v in one.items()))
+    given = parser.parse_args()
+    users = min(given.users, 2_000) if given.quick else given.users
+    rounds = [one_round(users, given.term, seed) for seed in range(rounds_of(given, ROUNDS))]
+    bars = {"withdrawn, s": Bar.at_most(BAR_S), "lists that still hold it": Bar.at_most(0)}
+    figures = []
+    for told in rounds[0]:
+        name, _, unit = told.partition(", ")
+        figures.append(Figure.of(name, unit, [one[told] for one in rounds], bars.get(told)))
+    notes = [f"{users:,} users with {RUNS} lists of {HINTS} hints and the mapping; denied: {given.term!r}."]
+    finish(Report("deny_sweep", __doc__ or "", figures, notes=notes), given)
 
 
 if __name__ == "__main__":
