@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.hints.bundle import LEXICON_DIGEST, format_lexicon, lexicon_digest
-from agents.hints.context import HABITS
+from agents.hints.context import HABIT_BLOCK, HABITS
 from agents.hints.manifest import (
     BUNDLE_FORMAT,
     CODE_VERSION,
@@ -40,11 +40,13 @@ from agents.session.window import WINDOW_LIMIT
 from streams.errors import TrainingError
 from training.checkpoint import Checkpoint, load_run
 from training.ranker import ClickRanker, RankerGraph, load_ranker
+from training.simplified_graph import simplify
 
 OPSET: Final = 20
-INPUTS: Final = ("events", "actions", "ages", "repeats", "interests", "habits")
+INPUTS: Final = ("events", "actions", "ages", "repeats", "interests", "habits", "habit_rows")
+BLOCKS: Final = ("habits", "habit_rows")
 OUTPUTS: Final = ("queries", "scores")
-MOST: Final = {"B": 4096, "N": 65_536}  # contexts, and candidates of them all
+MOST: Final = {"B": 4096, "P": 65_536, "N": 65_536}  # contexts; blocks of habits, and candidates, of them all
 
 
 def export_bundle(
@@ -121,9 +123,7 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, bytes]) -> None
 
 def export_graph(checkpoint: Checkpoint, lexicon: bytes) -> bytes:
     """The network as ONNX bytes; `lexicon` is the file that its query numbers refer to."""
-    model = _onnx(
-        checkpoint.network(), _sample(checkpoint.shape.dim), INPUTS, OUTPUTS, dict.fromkeys(INPUTS, "B")
-    )
+    model = _onnx(checkpoint.network(), _sample(checkpoint.shape.dim), INPUTS, OUTPUTS, _sizes(INPUTS))
     onnx.helper.set_model_props(model, {LEXICON_DIGEST: lexicon_digest(lexicon)})
     return bytes(model.SerializeToString())
 
@@ -138,7 +138,7 @@ def export_ranker(network: ClickRanker) -> bytes:
     )  # fmt: skip
     inputs = (*CONTEXT_INPUTS, *CANDIDATE_INPUTS)
     graph = RankerGraph(network).eval()
-    sizes = dict.fromkeys(CONTEXT_INPUTS, "B") | dict.fromkeys(CANDIDATE_INPUTS, "N")
+    sizes = _sizes(CONTEXT_INPUTS) | dict.fromkeys(CANDIDATE_INPUTS, "N")
     return bytes(_onnx(graph, sample, inputs, (RANKER_OUTPUT,), sizes).SerializeToString())
 
 
@@ -171,6 +171,7 @@ def _onnx(
             raise TrainingError(
                 f"The batch size of {value.name} was fixed.", action="This is a bug: report it."
             )
+    simplify(model.graph)
     return without_origins(model)
 
 
@@ -187,14 +188,18 @@ def without_origins(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def _sizes(names: Sequence[str]) -> dict[str, str]:
+    return {name: "P" if name in BLOCKS else "B" for name in names}
+
+
 def _sample(dim: int) -> tuple[Tensor, ...]:
     codes = [torch.ones((3, WINDOW_LIMIT), dtype=torch.int32) for _ in range(3)]
     events = torch.ones((3, WINDOW_LIMIT, dim), dtype=torch.int8)
     interests, habits = (
         torch.ones((3, 2, dim), dtype=torch.int8),
-        torch.ones((3, HABITS, 3), dtype=torch.int16),
+        torch.ones((4, HABIT_BLOCK, 3), dtype=torch.int16),
     )
-    return (events, *codes, interests, habits)
+    return (events, *codes, interests, habits, torch.tensor([0, 1, 1, 2], dtype=torch.int32))
 
 
 def _quiet(export: Callable[[], Any]) -> Any:

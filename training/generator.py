@@ -18,7 +18,8 @@ CPU: Final = torch.device("cpu")
 class Generator(nn.Module):
     """queries: (V, D) float32 unit embeddings of the lexicon; popularity: (V,) log-counts.
 
-    All of its functions take the arrays of agents.hints.context.Contexts by name.
+    All of its functions take the arrays of agents.hints.context.Contexts by name; or, as the exported graph
+    does, habits in blocks (P, n, 3) with habit_rows (P,), whose they are.
     """
 
     def __init__(self, shape: Shape, queries: Tensor, popularity: Tensor) -> None:
@@ -40,11 +41,12 @@ class Generator(nn.Module):
         repeats: Tensor,
         interests: Tensor,
         habits: Tensor,
+        habit_rows: Tensor | None = None,
     ) -> Tensor:
         """The prior's scores alone, (B, V)."""
         del repeats  # the decoder's
         past = habits.to(torch.int32)
-        scores: Tensor = self.prior(_floats(events), actions, ages, _floats(interests), past)
+        scores: Tensor = self.prior(_floats(events), actions, ages, _floats(interests), past, habit_rows)
         return scores
 
     def logits(
@@ -55,9 +57,10 @@ class Generator(nn.Module):
         repeats: Tensor,
         interests: Tensor,
         habits: Tensor,
+        habit_rows: Tensor | None = None,
     ) -> Tensor:
         """Logits (B, K, V) of each slot's query."""
-        scores = self.scores(events, actions, ages, repeats, interests, habits)
+        scores = self.scores(events, actions, ages, repeats, interests, habits, habit_rows)
         memory, bias = self.encoder(_floats(events), actions, ages, repeats, _floats(interests))
         logits: Tensor = self.decoder(memory, bias, scores)
         return logits
@@ -70,9 +73,11 @@ class Generator(nn.Module):
         repeats: Tensor,
         interests: Tensor,
         habits: Tensor,
+        habit_rows: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Queries (B, K) int32 and each hint's log-probability after those before it, (B, K) float32."""
-        return greedy(self.logits(events, actions, ages, repeats, interests, habits), self.hints)
+        logits = self.logits(events, actions, ages, repeats, interests, habits, habit_rows)
+        return greedy(logits, self.hints)
 
 
 def _floats(vectors: Tensor) -> Tensor:

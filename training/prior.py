@@ -38,6 +38,7 @@ FACTS: Final = 5  # count, age, sum and maximum of the counts, log-popularity
 GATE: Final = -1.0  # where the gates' pre-activation begins
 FAINT: Final = 1e-6  # intensity of what nothing speaks for
 RIDGE: Final = 1e-3  # per sample
+LANES: Final = 16  # float32 numbers in the widest vector register
 SHARE: Final = 10.0  # of the regression's probabilities, as logits to begin with
 
 Float32 = npt.NDArray[np.float32]
@@ -71,13 +72,21 @@ class QueryPrior(nn.Module):
             self.verdict.bias[1] = GATE
 
     def forward(
-        self, events: Tensor, actions: Tensor, ages: Tensor, interests: Tensor, habits: Tensor
+        self,
+        events: Tensor,
+        actions: Tensor,
+        ages: Tensor,
+        interests: Tensor,
+        habits: Tensor,
+        rows: Tensor | None = None,
     ) -> Tensor:
-        """events: (B, L, D) float; actions, ages: (B, L) int32; interests: (B, 2, D) float; habits:
-        (B, H, 3) as agents.hints.context.Contexts has them. To scores s_q, (B, V)."""
+        """To scores s_q, (B, V). events: (B, L, D) float; actions, ages: (B, L) int32; interests: (B, 2, D)
+        float; habits: (B, H, 3) as agents.hints.context.Contexts has them, or blocks (P, n, 3) of them with
+        rows (P,) int32, whose they are."""
         visit = visit_facts(ages)
         said = self.wishes(interests.flatten(1)) + self.pooled(self._pools(events, actions, ages))
-        kept, along = self._past(habits, visit)
+        whose = torch.arange(len(habits), device=habits.device) if rows is None else rows.to(torch.int64)
+        kept, along = self._past(habits, whose, visit)
         wanted = self.bias + said + self.visit(visit) + kept
         scores: Tensor = torch.logaddexp(wanted, (F.relu(along) + FAINT).log())
         return scores
@@ -101,39 +110,52 @@ class QueryPrior(nn.Module):
         weights = (marks.exp().reshape(*actions.shape, -1) * shown).transpose(1, 2)  # (B, P, L)
         return (weights @ events).flatten(1)
 
-    def _past(self, habits: Tensor, visit: Tensor) -> tuple[Tensor, Tensor]:
+    def _past(self, habits: Tensor, rows: Tensor, visit: Tensor) -> tuple[Tensor, Tensor]:
         """k (B, V), 0 for queries that are not of the past; what goes with the past (B, V)."""
         numbers = habits[:, :, 0]
         flat = numbers.reshape(-1)
         shown = (numbers > 0).to(torch.float32)
-        facts = self._facts(habits, shown.unsqueeze(-1), visit).flatten(0, 1)  # two sizes: one Gemm each
+        facts = self._facts(habits, rows, shown.unsqueeze(-1), visit).flatten(
+            0, 1
+        )  # two sizes: one Gemm each
         verdict = self.verdict(F.relu(self.facts(facts))).reshape(*numbers.shape, -1)
-        # What pads has number 0 and gives 0 to query 0.
-        kept = self._scattered((numbers - 1).clamp(min=0), verdict[:, :, 0] * shown)
         gates = (F.softplus(verdict[:, :, 1]) * shown).unsqueeze(-1)
         strengths = self.nearness.index_select(0, flat).reshape(*numbers.shape, -1) * gates
         near = self.near.index_select(0, flat).reshape(numbers.shape[0], -1)
-        return kept, self._scattered(near, strengths.flatten(1))
+        count = visit.shape[0]
+        # What pads has number 0 and gives 0 to query 0.
+        kept = self._scattered(rows, (numbers - 1).clamp(min=0), verdict[:, :, 0] * shown, count)
+        return kept, self._scattered(rows, near, strengths.flatten(1), count)
 
-    def _facts(self, habits: Tensor, shown: Tensor, visit: Tensor) -> Tensor:
-        """(B, H, ·): what is known of each query of the past. shown: (B, H, 1)."""
+    def _facts(self, habits: Tensor, rows: Tensor, shown: Tensor, visit: Tensor) -> Tensor:
+        """(P, n, ·): what is known of each query of the past. shown: (P, n, 1)."""
         numbers = habits[:, :, 0]
         flat = numbers.reshape(-1)
         counts = habits[:, :, 1].to(torch.float32).unsqueeze(-1) * (1 / COUNT_STEPS)
         ages = habits[:, :, 2].to(torch.float32).unsqueeze(-1) * (1 / AGE_STEPS)
         item = self.item.weight.index_select(0, flat).reshape(*numbers.shape, ITEM)
         popular = F.pad(self.popularity, (1, 0)).index_select(0, flat).reshape(*numbers.shape, 1)
-        # The logarithm of H equal numbers a row, not of one: a row's last bits must not depend on how many
-        # rows there are to fill a vector register.
-        together = torch.log1p((counts * shown).sum(1, keepdim=True) * torch.ones_like(counts))
-        most = (counts * shown).amax(1, keepdim=True) * torch.ones_like(counts)
-        around = visit.unsqueeze(1) * torch.ones_like(counts)
-        return torch.cat([around, counts, ages * 0.2, together, most, popular * 0.1, item], -1)
+        around = self._around((counts * shown).squeeze(-1), rows, visit).unsqueeze(1) * torch.ones_like(
+            counts
+        )
+        parts = around[:, :, :VISIT], counts, ages * 0.2, around[:, :, VISIT:], popular * 0.1, item
+        return torch.cat(parts, -1)
 
-    def _scattered(self, queries: Tensor, values: Tensor) -> Tensor:
-        """(B, n) values summed up at their queries' numbers, (B, V)."""
-        blank = torch.zeros((queries.shape[0], len(self.bias)), device=values.device)
-        return blank.scatter_add(1, queries.to(torch.int64), values)
+    def _around(self, counts: Tensor, rows: Tensor, visit: Tensor) -> Tensor:
+        """(P, ·) of the blocks' contexts: the visit, sum and maximum of the past's counts. counts: (P, n)."""
+        blank = torch.zeros_like(visit[:, 0])
+        sums = blank.scatter_add(0, rows, counts.sum(1))
+        most = blank.scatter_reduce(0, rows, counts.amax(1), "amax")
+        # The logarithm of as many equal numbers as fill a vector register, not of one: a row's last bits must
+        # not depend on how many rows there are.
+        together = torch.log1p(sums.unsqueeze(1) * torch.ones(1, LANES, device=sums.device))[:, :1]
+        return torch.cat([visit, together, most.unsqueeze(1)], 1).index_select(0, rows)
+
+    def _scattered(self, rows: Tensor, queries: Tensor, values: Tensor, count: int) -> Tensor:
+        """(P, n) values summed up at their contexts' rows and their queries' numbers, (B, V)."""
+        places = rows.unsqueeze(1) * len(self.bias) + queries.to(torch.int64)
+        blank = torch.zeros(count * len(self.bias), device=values.device)
+        return blank.scatter_add(0, places.reshape(-1), values.reshape(-1)).reshape(count, -1)
 
 
 def visit_facts(ages: Tensor) -> Tensor:

@@ -142,13 +142,14 @@ class RankerGraph(nn.Module):
         ages: Tensor,
         interests: Tensor,
         habits: Tensor,
+        habit_rows: Tensor,
         features: Tensor,
         numbers: Tensor,
         position: Tensor,
         rows: Tensor,
     ) -> Tensor:
-        """Context arrays (B, …), features (N, F), numbers, position and rows (N,) to probabilities (N,)."""
-        wanted = wanted_of(self.base.scores(events, actions, ages, ages, interests, habits))
+        """The contexts' arrays, features (N, F), numbers, position and rows (N,) to probabilities (N,)."""
+        wanted = wanted_of(self.base.scores(events, actions, ages, ages, interests, habits, habit_rows))
         places = rows.to(torch.int64) * wanted.shape[1] + numbers.clamp(min=0)
         there = wanted.reshape(-1).index_select(0, places)
         there = torch.where(numbers >= 0, there, wanted.amin(1).index_select(0, rows))

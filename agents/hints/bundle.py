@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import ValidationError
 
-from agents.hints.context import HABITS
+from agents.hints.context import HABIT_BLOCK, HABITS
 from agents.hints.encoder import SubwordEncoder
 from agents.hints.generator import Generator, Provider, open_session
 from agents.hints.graph_session import GraphSession
@@ -250,7 +250,7 @@ def _check_ranker(session: Any, shapes: Shapes) -> None:
 
 
 def _contexts(shapes: Shapes) -> dict[str, list[int]]:
-    """A context's arrays, without the batch."""
+    """The contexts' arrays, without the free size in front."""
     codes = [shapes.L]
     return {
         "events": [shapes.L, shapes.D],
@@ -258,7 +258,8 @@ def _contexts(shapes: Shapes) -> dict[str, list[int]]:
         "ages": codes,
         "repeats": codes,
         "interests": [2, shapes.D],
-        "habits": [shapes.H, 3],
+        "habits": [HABIT_BLOCK, 3],
+        "habit_rows": [],
     }
 
 

@@ -26,6 +26,7 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 HABITS: Final = WINDOW_LIMIT + HABIT_LIMIT  # H: texts of window and habit together
+HABIT_BLOCK: Final = 16  # divides H
 COUNT_STEPS: Final = 32.0  # code of a count c: 32 · log2(1 + c)
 AGE_STEPS: Final = 16.0  # code of an age of h hours: 16 · log2(1 + h)
 ACTIONS: Final = 6  # codes 1..5 of agents.session.interest; 0 is padding
@@ -68,6 +69,18 @@ class Contexts:
             "interests": self.interests,
             "habits": self.habits,
         }
+
+    def graph_inputs(self) -> dict[str, Int8 | Int16 | Int32]:
+        """The arrays by the names of the graphs' inputs: the past without most of its padding, in blocks.
+
+        habits: (P, HABIT_BLOCK, 3), a context's blocks one after the other, at least one. habit_rows: (P,)
+        int32, whose they are. A block fills a vector register, so that a context's numbers do not depend on
+        whose blocks stand beside its own.
+        """
+        known = np.count_nonzero(self.habits[:, :, 0], axis=1)
+        rows, places = _laid_out(np.maximum(1, -(-known // HABIT_BLOCK)))
+        blocks = self.habits.reshape(len(self), -1, HABIT_BLOCK, 3)[rows, places]
+        return self.inputs() | {"habits": blocks, "habit_rows": rows.astype(np.int32)}
 
 
 class QueryIndex:

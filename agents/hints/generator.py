@@ -77,7 +77,7 @@ class Generator:
 
     def run(self, contexts: Contexts) -> tuple[Any, Any]:
         """The graph itself: lexicon numbers (B, K) int32, -1 for none, and scores (B, K) float32."""
-        queries, scores = self._session.run(["queries", "scores"], contexts.inputs())
+        queries, scores = self._session.run(["queries", "scores"], contexts.graph_inputs())
         return queries, scores
 
     def _candidates(self, queries: list[int], scores: list[float]) -> list[Candidate]:

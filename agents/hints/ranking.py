@@ -3,7 +3,7 @@
 The paper's ranker is the shop's production CTR model (§3.5.1); ours is a graph of the bundle,
 ``ranker.onnx``, with this contract. B contexts and all their candidates in, N together:
 
-    events actions ages interests habits    (B, …), as the generator's graph has them
+    events actions ages interests habits habit_rows    as the generator's graph has them
     features  (N, F)  float32, agents.hints.ranking_features
     numbers   (N,)    int32, of the queries in the bundle's lexicon, -1 for none
     position  (N,)    int32, place on the shown list, from 0
@@ -29,7 +29,7 @@ from agents.session.interest import ACTION_CODES
 from agents.session.step import TextEncoder
 from streams.hint_request import INT8_SCALE, HintRequest, Int8, to_unit
 
-CONTEXT_INPUTS: Final = ("events", "actions", "ages", "interests", "habits")
+CONTEXT_INPUTS: Final = ("events", "actions", "ages", "interests", "habits", "habit_rows")
 CANDIDATE_INPUTS: Final = ("features", "numbers", "position", "rows")
 RANKER_OUTPUT: Final = "p"
 READ: Final = 10  # hints that a reader asks for unless it says otherwise
@@ -84,7 +84,7 @@ class Ranker:
         self, contexts: Contexts, features: Float32, numbers: Int32, position: Int32, rows: Int32
     ) -> Float32:
         """The graph itself: contexts, (N, F) and three times (N,) to click probabilities (N,)."""
-        known = contexts.inputs()
+        known = contexts.graph_inputs()
         inputs: dict[str, Any] = {name: known[name] for name in CONTEXT_INPUTS}
         inputs |= {"features": features, "numbers": numbers, "position": position, "rows": rows}
         p: Float32 = self._session.run([RANKER_OUTPUT], inputs)[0]

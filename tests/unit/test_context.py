@@ -15,6 +15,7 @@ from agents.hints.context import (
     AGE_STEPS,
     AGES,
     COUNT_STEPS,
+    HABIT_BLOCK,
     HABITS,
     REPEATS,
     VISIT_AGE,
@@ -168,6 +169,20 @@ def test_a_shopper_without_a_past_has_none_and_a_full_one_fits() -> None:
     assert (rows[:, 0] > 0).all()
     assert len(set(rows[:, 0].tolist())) == HABITS
     assert rows[:WINDOW_LIMIT, 0].tolist() == list(range(1, WINDOW_LIMIT + 1))
+
+
+def test_graphs_get_the_past_in_blocks_without_most_of_its_padding() -> None:
+    lexicon = [f"thing {number}" for number in range(40)]
+    pasts = (0, HABIT_BLOCK, HABIT_BLOCK + 1)
+    requests = [request_of((), tuple(bought(text, DAY_MS) for text in lexicon[:count])) for count in pasts]
+    contexts = context_arrays(requests, QueryIndex(lexicon))
+    inputs = contexts.graph_inputs()
+    assert inputs["habit_rows"].tolist() == [0, 1, 2, 2]
+    assert inputs["habits"].shape == (4, HABIT_BLOCK, 3)
+    assert (inputs["habits"][:, :, 0] > 0).sum(1).tolist() == [0, HABIT_BLOCK, HABIT_BLOCK, 1]
+    assert np.array_equal(inputs["habits"][2:].reshape(-1, 3), contexts.habits[2, : 2 * HABIT_BLOCK])
+    others = contexts.inputs()
+    assert all(inputs[name] is others[name] for name in others if name != "habits")
 
 
 def test_the_age_of_a_habit_grows_while_its_entry_stays() -> None:

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from agents.hints.context import HABITS, QueryIndex, context_arrays
+from agents.hints.context import HABIT_BLOCK, QueryIndex, context_arrays
 from agents.hints.generator import Candidate, open_session
 from agents.hints.ranking import READ, Ranker, explain, query_vectors
 from agents.hints.ranking_features import RANKING_FEATURES, F
@@ -23,7 +23,8 @@ CONTEXT = (
     ("actions", TensorProto.INT32, ["B", WINDOW_LIMIT]),
     ("ages", TensorProto.INT32, ["B", WINDOW_LIMIT]),
     ("interests", TensorProto.INT8, ["B", 2, DIM]),
-    ("habits", TensorProto.INT16, ["B", HABITS, 3]),
+    ("habits", TensorProto.INT16, ["P", HABIT_BLOCK, 3]),
+    ("habit_rows", TensorProto.INT32, ["P"]),
 )
 
 
