@@ -19,7 +19,7 @@ from rich import box
 from rich.table import Table
 
 from aigq.console import explained, out, print_json
-from benchmarks.capacity_model import PLACES, SIMULATED, Assumptions, Costs, Need, need
+from benchmarks.capacity_model import PLACES, SIMULATED, Assumptions, Costs, Need, figure_of, need
 from benchmarks.page import between, table
 from benchmarks.report import DOCS, RESULTS, command_line, number
 from benchmarks.shards import most_to_mean
@@ -61,10 +61,10 @@ def need_rows(needs: Sequence[Need]) -> list[list[str]]:
     ]
 
 
-def cost_rows(costs: Costs) -> list[list[str]]:
-    """Each cost with the figure that it is."""
-    values = asdict(costs)
-    return [[figure, number(values[name]), f"`{bench}`"] for name, (bench, figure) in PLACES.items()]
+def cost_rows(folder: Path) -> list[list[str]]:
+    """Each cost as its benchmark has it."""
+    found = [(bench, figure_of(folder, bench, figure)) for bench, figure in PLACES.values()]
+    return [[one["name"], number(one["median"]), one["unit"], f"`{bench}`"] for bench, one in found]
 
 
 def assumption_rows(given: Assumptions) -> list[list[str]]:
@@ -84,7 +84,7 @@ def computed(folder: Path = RESULTS) -> str:
         parts += ["\n### Costs and machines\n", f"{error.message}\n"]
     else:
         needs = [need(users, costs, Assumptions()) for users in USERS]
-        parts += ["\n### Costs\n", table(["figure", "value", "benchmark"], cost_rows(costs))]
+        parts += ["\n### Costs\n", table(["figure", "value", "", "benchmark"], cost_rows(folder))]
         head, *rows = need_rows(needs)
         parts += ["\n### Machines\n", table(head, rows)]
     heads = ["workers", "partitions", *(f"s = {exponent:g}, {about}" for exponent, about in SKEWS)]

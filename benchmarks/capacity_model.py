@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from benchmarks.report import RESULTS, saved
 from benchmarks.shards import most_to_mean
@@ -59,7 +59,7 @@ class Costs:
     @classmethod
     def read(cls, folder: Path = RESULTS) -> Self:
         """From saved results that are no quick runs. Raises SettingsError that names the missing one."""
-        return cls(**{name: _median(folder, *place) for name, place in PLACES.items()})
+        return cls(**{name: float(figure_of(folder, *place)["median"]) for name, place in PLACES.items()})
 
 
 # Which figure of which benchmark; the name's beginning is enough.
@@ -140,16 +140,18 @@ def skew_of(workers: int, exponent: float) -> float:
     return most_to_mean(SIMULATED, exponent, partitions_for(most), most)
 
 
-def _median(folder: Path, benchmark: str, figure: str) -> float:
+def figure_of(folder: Path, benchmark: str, figure: str) -> dict[str, Any]:
+    """The first figure of that beginning in saved results that are no quick run. Raises SettingsError."""
     found = saved(benchmark, folder)
     if found is None or found["quick"]:
         raise SettingsError(
             f"Not measured yet: {benchmark}.", action=f"Run: python -m benchmarks {benchmark} --save"
         )
-    medians = [one["median"] for one in found["figures"] if one["name"].startswith(figure)]
-    if not medians:
+    figures = [one for one in found["figures"] if one["name"].startswith(figure)]
+    if not figures:
         raise SettingsError(
             f"The results of {benchmark} have no figure {figure!r}.",
             action=f"They are of another version. Run: python -m benchmarks {benchmark} --save",
         )
-    return float(medians[0])
+    first: dict[str, Any] = figures[0]
+    return first

@@ -46,7 +46,7 @@ class Level:
         return self.ramp_s + self.flat_s
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Planned:
     """One event: due so many seconds after the start; shopper: who, unlike in the plan of any other seed."""
 
