@@ -79,6 +79,8 @@ class Worker:
             "breakers": {name: breaker.circuit for name, breaker in parts.breakers.items()},
             "overload": self.overload.now,
         }
+        if parts.alive is not None and parts.alive.lost:
+            found["redis"] = {"lost": parts.alive.lost}
         if parts.bundles is not None:
             found["bundle"] = parts.bundles.facts()
         if parts.think is not None:

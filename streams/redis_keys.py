@@ -21,6 +21,8 @@ DENY_SWEPT: Final = b"aigq:1:{aigq:1:deny}:swept"  # the version up to which a s
 DENY_WHY: Final = b"aigq:1:{aigq:1:deny}:why"  # HASH of a query in DENY to the ids that put it there
 DENY_AUDIT: Final = b"aigq:1:{aigq:1:deny}:audit"  # STREAM, never trimmed
 THINK_CURRENT: Final = b"aigq:1:think:current"
+# Written by the first worker, once: another value there, or none, says that Redis lost what it held.
+ALIVE_SINCE: Final = b"aigq:1:alive::since"
 # The loader's own book-keeping; readers need none of it.
 THINK_VERSIONS: Final = b"aigq:1:think-versions"
 THINK_LOCK: Final = "aigq:1:think-lock"
