@@ -143,7 +143,7 @@ def bare_confluent(*, changelog: bool) -> None:
     settings, topics, work = given()
     servers = {"bootstrap.servers": settings.kafka_bootstrap[0], "log_level": 0}
     group = {"group.id": f"{settings.topic_prefix}bare", "auto.offset.reset": "earliest"}
-    consumer = Consumer(servers | group | {"enable.auto.commit": False})
+    consumer: Any = Consumer(servers | group | {"enable.auto.commit": False})
     producer = Producer(servers | {"linger.ms": 20, "acks": "all", "queue.buffering.max.messages": 1_000_000})
     consumer.subscribe([topics.events])
     watch, states = Stopwatch(), dict[bytes, bytes]()
