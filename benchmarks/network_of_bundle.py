@@ -23,19 +23,12 @@ _G = TypeVar("_G", bound=Generator)
 MADE_ANEW: Final = {"prior.popularity", "decoder.begin"}  # from the lexicon; and what a sequence alone has
 
 
-def network_of(folder: Path, kind: type[_G], shape: Shape | None = None) -> _G:
-    """The graph's network, ready. `kind`: a generator with another decoder whose weights have the same names.
-
-    shape: that of the bundle's training; None: as its manifest has it.
-    """
+def network_of(folder: Path, kind: type[_G]) -> _G:
+    """The graph's network, ready. kind: a generator, maybe with another decoder of the same weights."""
     bundle = load_bundle(folder)
     graph = onnx.load(folder / GRAPH).graph
     held = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
-    units, popularity = units_of(bundle), np.log1p(np.array([*bundle.lexicon.values()], np.float32))
-    torch.manual_seed(0)
-    network = kind(
-        shape or _shape(bundle.manifest.training), torch.from_numpy(units), torch.from_numpy(popularity)
-    )
+    network = blank_network(bundle, _shape(bundle.manifest.training), kind)
     weights = network.state_dict()
     known = {name: torch.from_numpy(held[name].copy()) for name in weights if name in held}
     known["decoder.query"] = torch.from_numpy(_columns(held, weights["decoder.query"].shape).T.copy())
@@ -43,6 +36,13 @@ def network_of(folder: Path, kind: type[_G], shape: Shape | None = None) -> _G:
     if set(missing) - MADE_ANEW:
         raise ValueError(f"the graph holds no {missing}")
     return network.eval()
+
+
+def blank_network(bundle: Bundle, shape: Shape, kind: type[_G]) -> _G:
+    """With random weights, for the bundle's lexicon."""
+    torch.manual_seed(0)
+    popularity = np.log1p(np.array([*bundle.lexicon.values()], np.float32))
+    return kind(shape, torch.from_numpy(units_of(bundle)), torch.from_numpy(popularity)).eval()
 
 
 def units_of(bundle: Bundle) -> npt.NDArray[np.float32]:

@@ -39,6 +39,7 @@ from agents.hints.ranking_features import RANKING_FEATURES
 from agents.session.window import WINDOW_LIMIT
 from streams.errors import TrainingError
 from training.checkpoint import Checkpoint, load_run
+from training.generator import Generator
 from training.ranker import ClickRanker, RankerGraph, load_ranker
 from training.simplified_graph import simplify
 
@@ -123,9 +124,15 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, bytes]) -> None
 
 def export_graph(checkpoint: Checkpoint, lexicon: bytes) -> bytes:
     """The network as ONNX bytes; `lexicon` is the file that its query numbers refer to."""
-    model = _onnx(checkpoint.network(), _sample(checkpoint.shape.dim), INPUTS, OUTPUTS, _sizes(INPUTS))
+    model = onnx.load_from_string(network_graph(checkpoint.network()))
     onnx.helper.set_model_props(model, {LEXICON_DIGEST: lexicon_digest(lexicon)})
     return bytes(model.SerializeToString())
+
+
+def network_graph(network: Generator) -> bytes:
+    """A network as ONNX bytes, without the digest of a lexicon."""
+    sample = _sample(network.encoder.shape.dim)
+    return bytes(_onnx(network, sample, INPUTS, OUTPUTS, _sizes(INPUTS)).SerializeToString())
 
 
 def export_ranker(network: ClickRanker) -> bytes:
