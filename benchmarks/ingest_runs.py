@@ -11,6 +11,7 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import faust
@@ -138,7 +139,7 @@ async def _bare_aiokafka(changelog: bool) -> None:
 
 def bare_confluent(*, changelog: bool) -> None:
     """librdkafka's consumer and producer around a dict."""
-    from confluent_kafka import Consumer, Producer
+    from confluent_kafka import Consumer, KafkaException, Producer
 
     settings, topics, work = given()
     servers = {"bootstrap.servers": settings.kafka_bootstrap[0], "log_level": 0}
@@ -160,7 +161,8 @@ def bare_confluent(*, changelog: bool) -> None:
                 producer.produce(topics.requests, request, applied.key, partition)
             if watch.count():
                 producer.flush()
-                consumer.commit(asynchronous=False)
+                with suppress(KafkaException):  # there may be nothing left to commit
+                    consumer.commit(asynchronous=False)
                 watch.tell()
         producer.poll(0)
         consumer.commit(asynchronous=True)
@@ -184,20 +186,16 @@ def quix() -> None:
     requests = app.topic(topics.requests, value_serializer="bytes", key_serializer="bytes")
     watch = Stopwatch()
 
-    def on_event(value: bytes, state: Any) -> list[bytes]:
-        at = message_context()
-        place = (at.partition, at.offset, at.timestamp.milliseconds)
-        applied = work.apply(value, place, lambda _: state.get_bytes("state"))
+    def on_event(value: bytes, _key: bytes, at_ms: int, _headers: Any, state: Any) -> list[bytes]:
+        here = message_context()
+        applied = work.apply(value, (here.partition, here.offset, at_ms), lambda _: state.get_bytes("state"))
         if applied.state is not None:
             state.set_bytes("state", applied.state)
+        if watch.count():
+            app.stop()  # commits, and returns when all is confirmed
         return applied.requests
 
-    def counted(_: Any) -> None:
-        if watch.count():
-            app.stop()
-
-    frame.update(counted)
-    frame.apply(on_event, stateful=True, expand=True).to_topic(requests)
+    frame.apply(on_event, stateful=True, metadata=True, expand=True).to_topic(requests)
     app.run()
     watch.tell()
 
