@@ -14,7 +14,6 @@ from typing import Any, Final
 from kafka import KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents.session.interest import drift
 from agents.session.state import SessionState, decode_state
 from streams.kafka_auth import client_options
 from streams.settings import Settings
@@ -88,10 +87,9 @@ def seen_in(before: SessionState | None, after: SessionState) -> Seen:
         before is None or before.listed is None or before.listed.version != listed.version
     ):
         return Seen(listed.drift, True, listed.reason)
-    moved = drift(after.interest.unit(), listed.interests) if listed is not None else 1.0
     if after.owed.due_ms:
-        return Seen(moved, False, "cooldown")
-    return Seen(moved, False, "steady")
+        return Seen(after.moved(), False, "cooldown")
+    return Seen(after.moved(), False, "steady")
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,8 @@ import polars as pl
 from agents.hints.bundle import Bundle
 from agents.offline_sessions import OfflineSessions
 from agents.serving import open_bundle, rules_of
-from agents.session.state import Owed, decode_state, encode_state
+from agents.session.state import decode_state, encode_state
+from agents.session.state_parts import Owed
 from benchmarks.running_shop import Sender
 from streams.hint_request import HintRequest, decode_request
 from streams.replay_order import ordered_records, scan_log
@@ -95,4 +96,4 @@ def _of_some(households: int) -> pl.DataFrame:
 
 
 def _settled(state: bytes) -> bytes:
-    return encode_state(replace(decode_state(state), offsets={}, owed=Owed()))
+    return encode_state(decode_state(state)._replace(offsets={}, owed=Owed()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,7 @@ HABIT_ENTRY: Final = np.dtype([("text", "<u4"), ("last_s", "<u4"), ("count", "<f
 HabitEntries = npt.NDArray[np.void]
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(NamedTuple):
     """One behaviour as generation and filters see it. `action` is the state's code (1..5)."""
 
     action: int

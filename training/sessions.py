@@ -26,10 +26,10 @@ import numpy.typing as npt
 import polars as pl
 
 from agents.hints.context import Contexts, QueryIndex, context_arrays
-from agents.session.habit import NO_HABIT, remember
+from agents.session.habit import NO_HABIT, with_all
 from agents.session.interest import Interest, InterestPolicy
 from agents.session.step import TextEncoder
-from agents.session.window import insert, place_of
+from agents.session.window import Window
 from streams.hint_request import Behaviour, HabitEntries, HintRequest, Version
 from training.baskets import Basket, household_baskets, logged_baskets
 from training.datasets.complete_journey import HABIT_HALF_LIFE_MS, WHOLE_YEAR, Span
@@ -74,7 +74,7 @@ class _State:
     """What a live session keeps, as far as generation depends on it."""
 
     interest: Interest
-    window: tuple[Behaviour, ...] = ()
+    window: Window = field(default_factory=Window)
     older: HabitEntries = field(default_factory=lambda: NO_HABIT)
     habit: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -82,11 +82,13 @@ class _State:
         """The state with more behaviours; what is too late for a live session is left out. Shares `habit`."""
         interest, window, older = self.interest, self.window, self.older
         for behaviour in behaviours:
-            if len(insert(window, behaviour)) <= place_of(window, behaviour):
+            grown = window.with_behaviour(behaviour)
+            if grown is None:
                 continue
+            window, left = grown
+            older = with_all(older, left)
             vector = encoder.embed(behaviour.text)
             interest = interest.add(vector, behaviour.action, behaviour.at_ms, InterestPolicy())
-            window, older = remember(window, older, behaviour)
         return _State(interest, window, older, self.habit)
 
 
@@ -209,7 +211,8 @@ class SampleMaker:
 
     def _request(self, household_id: int, state: _State, as_of_ms: int) -> HintRequest:
         """As the session agent would have asked then."""
-        vectors = [self.encoder.embed(behaviour.text) for behaviour in state.window]
+        behaviours = state.window.behaviours()
+        vectors = [self.encoder.embed(behaviour.text) for behaviour in behaviours]
         empty = np.zeros((0, self.encoder.dim), np.int8)
         return HintRequest(
             user=f"hh-{household_id}",
@@ -217,7 +220,7 @@ class SampleMaker:
             reason="first",
             drift=1.0,
             encoder=self.encoder.name,
-            behaviours=state.window,
+            behaviours=behaviours,
             vectors=np.stack(vectors) if vectors else empty,
             interests=state.interest.unit(),
             habit=state.older,

@@ -8,8 +8,7 @@ comes late, or twice, would bring back what was erased. Ours; the paper says not
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 CLIENT_BYTES: Final = 6
 CLIENTS_KEPT: Final = 4
@@ -18,16 +17,14 @@ _HEAD = struct.Struct("<qqHB")
 _TAKEN = struct.Struct(f"<{CLIENT_BYTES}sq")
 
 
-@dataclass(frozen=True, slots=True)
-class TakenOver:
+class TakenOver(NamedTuple):
     """A client whose history was joined to this user's: digest, and the place of the hand-over's request."""
 
     client: bytes
     place: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Times are event times in ms.
 
     not_before_ms: behaviours up to then are not used (0: all are). ends_ms: the whole state is dropped then

@@ -8,16 +8,14 @@ used, whatever its date, unless it is dated after the deletion and says `consent
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
-
-import numpy as np
 
 from agents.session.bounds import Bounds
 from agents.session.interest import Interest
 from agents.session.refresh import Decision, Reason
 from agents.session.rules import Outcome, Rules, Step
-from agents.session.state import MARK_BYTES, Counts, Listed, SessionState, encode_state
+from agents.session.state import MARK_BYTES, SessionState, encode_state
+from agents.session.state_parts import Counts, Listed
 from streams.erase_request import Cause, EraseRequest
 from streams.hint_request import Version
 from streams.records import FUTURE_TOLERANCE_MS, BehaviorEvent, Source
@@ -41,8 +39,8 @@ def readmitted(state: SessionState, event: BehaviorEvent) -> SessionState:
     """The state after consent was given again, if this event does so; it counts from this event on."""
     if state.consent or not _comes_back(state, event):
         return state
-    bounds = replace(state.bounds, not_before_ms=event.timestamp - 1, ends_ms=0)
-    return replace(state, consent=True, bounds=bounds)
+    bounds = state.bounds._replace(not_before_ms=event.timestamp - 1, ends_ms=0)
+    return state._replace(consent=True, bounds=bounds)
 
 
 def _comes_back(state: SessionState, event: BehaviorEvent) -> bool:
@@ -56,10 +54,10 @@ def withdrawn(state: SessionState, event: BehaviorEvent, source: Source) -> Step
     decision = Decision(False, Reason.CONSENT, Reason.STEADY)
     offsets = {**state.offsets, source.partition: source.offset}
     if not state.consent:
-        return Step(Outcome.WITHDRAWN, replace(state, offsets=offsets), decision)
+        return Step(Outcome.WITHDRAWN, state._replace(offsets=offsets), decision)
     version = version_after(state, event.timestamp, source.offset)
-    bounds = replace(state.bounds, not_before_ms=event.timestamp)
-    blank = replace(blank_state(offsets, version, bounds), consent=False, counts=state.counts)
+    bounds = state.bounds._replace(not_before_ms=event.timestamp)
+    blank = blank_state(offsets, version, bounds)._replace(consent=False, counts=state.counts)
     erase = EraseRequest(event.person, version, Cause.CONSENT, event.timestamp, found_in(state))
     return Step(Outcome.WITHDRAWN, blank, decision, erase=erase)
 
@@ -76,7 +74,7 @@ def deleted(state: SessionState | None, event: BehaviorEvent, source: Source, ru
         version = version_after(state, event.timestamp, source.offset)
     offsets = {**(state.offsets if state else {}), source.partition: source.offset}
     bounds = Bounds(not_before_ms=event.timestamp, ends_ms=event.timestamp + rules.erased_kept_ms)
-    blank = replace(blank_state(offsets, version, bounds), consent=False)
+    blank = blank_state(offsets, version, bounds)._replace(consent=False)
     found = found_in(state) if state else {}
     erase = EraseRequest(event.person, version, Cause.USER_DELETE, event.timestamp, found)
     return Step(Outcome.DELETED, blank, erase=erase)
@@ -95,7 +93,7 @@ def erased_again(state: SessionState, user: str, source: Source) -> EraseRequest
 
 def blank_state(offsets: dict[int, int], version: Version, bounds: Bounds) -> SessionState:
     """What stays of a state whose lists are void up to `version`."""
-    listed = Listed(version, Reason.CONSENT, 0.0, np.zeros((2, 0), np.int8), NO_MARK)
+    listed = Listed(version, Reason.CONSENT, 0.0, b"", NO_MARK)
     empty = Interest.empty(0)
     return SessionState(NO_MARK, empty, listed=listed, counts=Counts(), offsets=offsets, bounds=bounds)
 

@@ -14,17 +14,18 @@ belongs to no bundle and survives a new one. Ours; the paper's network reads the
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from agents.session.window import insert
 from streams.hint_request import HABIT_ENTRY, Behaviour, HabitEntries
 from streams.query_text import normalise_query
 
 HABIT_LIMIT: Final = 96
+LAST_S: Final = 2**32 - 1  # in the year 2106: what is later counts as then
 HABIT_HALF_LIFE_S: Final = 60 * 86_400.0
 # By action code: a purchase is a habit's event; what was only looked at says little.
 HABIT_WEIGHTS: Final = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -37,20 +38,16 @@ def text_digest(text: str) -> int:
     return zlib.crc32(normalise_query(text).encode("utf-8", "replace"))
 
 
-def remember(
-    window: tuple[Behaviour, ...], habit: HabitEntries, behaviour: Behaviour
-) -> tuple[tuple[Behaviour, ...], HabitEntries]:
-    """Window and habit with one more behaviour, which must not be too late for the window."""
-    longer = insert(window, behaviour)
-    # The new behaviour is within the window, so whatever fell out stood at the old one's end.
-    for left in window[len(longer) - 1 :]:
-        habit = with_behaviour(habit, left)
-    return longer, habit
+def with_all(entries: HabitEntries, left: Iterable[Behaviour]) -> HabitEntries:
+    """Entries with the behaviours that left a window."""
+    for behaviour in left:
+        entries = with_behaviour(entries, behaviour)
+    return entries
 
 
 def with_behaviour(entries: HabitEntries, behaviour: Behaviour, limit: int = HABIT_LIMIT) -> HabitEntries:
     """Entries with one more behaviour, sorted by digest; of more than `limit` the smallest count goes."""
-    digest, at_s = text_digest(behaviour.text), behaviour.at_ms // 1000
+    digest, at_s = text_digest(behaviour.text), min(behaviour.at_ms // 1000, LAST_S)
     gain = HABIT_WEIGHTS[behaviour.action]
     place = int(entries["text"].searchsorted(np.uint32(digest)))
     if place < len(entries) and entries["text"][place] == digest:

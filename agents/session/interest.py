@@ -10,8 +10,9 @@ commutative: a late event lands where an in-order stream would have put it, up t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,7 @@ ACTION_CODES: Final = {
 }
 # Ours: how much one behaviour says about interest, by action code.
 ACTION_WEIGHTS: Final = (0.0, 0.5, 1.0, 2.0, 2.0, 2.0)
+FADED: Final = 1e-12  # a sum that is shorter is no interest any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,7 @@ class InterestPolicy:
     shopper_half_life_ms: float = 60 * 86_400_000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Interest:
+class Interest(NamedTuple):
     """The two decayed sums, (2, D) float32, as of `at_ms`, the newest behaviour's event time."""
 
     sums: Float
@@ -55,9 +56,14 @@ class Interest:
 
     def add(self, vector: Int8, action: int, at_ms: int, policy: InterestPolicy) -> Interest:
         """The sums with one more behaviour; `vector` is e(text), (D,) int8."""
+        return self.with_gain(gain_of(vector, action), at_ms, policy)
+
+    def with_gain(self, gain: Float, at_ms: int, policy: InterestPolicy) -> Interest:
+        """The sums with one more behaviour, of which `gain_of` is known."""
+        if at_ms == self.at_ms:
+            return Interest(self.sums + gain, at_ms)
         decay = _decay(abs(at_ms - self.at_ms), policy)
-        gain = np.float32(ACTION_WEIGHTS[action]) * to_unit(vector)
-        if at_ms >= self.at_ms:
+        if at_ms > self.at_ms:
             return Interest(self.sums * decay + gain, at_ms)
         return Interest(self.sums + decay * gain, self.at_ms)
 
@@ -75,19 +81,26 @@ class Interest:
 
     def unit(self) -> Int8:
         """Visit and shopper interest as (2, D) int8 unit vectors; zeros where there is none."""
-        norms = np.linalg.norm(self.sums, axis=1, keepdims=True)
-        return to_int8(np.divide(self.sums, norms, out=np.zeros_like(self.sums), where=norms > 1e-12))
+        squares = np.add.reduce(self.sums * self.sums, axis=1).tolist()
+        lengths = [(math.sqrt(square) if square > FADED**2 else math.inf,) for square in squares]
+        divisor: Float = np.array(lengths, np.float32)
+        return to_int8(self.sums / divisor)
+
+
+def gain_of(vector: Int8, action: int) -> Float:
+    """What one behaviour adds to a sum when it happens, (D,) float32; `vector` is e(text), (D,) int8."""
+    return ACTION_WEIGHTS[action] * to_unit(vector)
 
 
 def _decay(age_ms: int, policy: InterestPolicy) -> Float:
     """(2, 1): what is left of a sum's two halves after so long."""
-    half_lives = np.array([policy.visit_half_life_ms, policy.shopper_half_life_ms])
-    decay: Float = np.exp2(-age_ms / half_lives).astype(np.float32)[:, None]
-    return decay
+    visit = math.exp2(-age_ms / policy.visit_half_life_ms)
+    shopper = math.exp2(-age_ms / policy.shopper_half_life_ms)
+    return np.array(((visit,), (shopper,)), np.float32)
 
 
 def drift(now: Int8, listed: Int8) -> float:
-    """1 − cos(visit interest now, at the last list), 0 to 2; 1 when either is empty."""
-    a, b = to_unit(now[VISIT]), to_unit(listed[VISIT])
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return min(2.0, max(0.0, 1.0 - float(a @ b) / norm)) if norm > 0 else 1.0  # rounding can pass the ends
+    """1 − cos(visit's unit interest now, at the last list), both (D,), 0 to 2; 1 when either is empty."""
+    a, b = to_unit(now), to_unit(listed)
+    norm = float(np.sqrt(a.dot(a)) * np.sqrt(b.dot(b)))
+    return min(2.0, max(0.0, 1.0 - float(a.dot(b)) / norm)) if norm > 0 else 1.0  # rounding can pass the ends

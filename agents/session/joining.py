@@ -14,13 +14,14 @@ from agents.session.bounds import Bounds
 from agents.session.forgetting import blank_state, found_in, version_after
 from agents.session.habit import merged
 from agents.session.habit import with_behaviour as with_habit
-from agents.session.interest import Interest
 from agents.session.refresh import Reason
 from agents.session.rules import Outcome, Rules, Step
-from agents.session.state import Owed, SessionState, decode_state, encode_state, event_digest
-from agents.session.state_changes import behaviour_of, is_too_late, new_state, with_behaviour, with_encoder
+from agents.session.state import SessionState, decode_state, encode_state, event_digest
+from agents.session.state_changes import new_state, with_behaviour, with_encoder
+from agents.session.state_parts import Owed
 from streams.erase_request import Cause, EraseRequest
 from streams.handover import Handover
+from streams.hint_request import Behaviour
 from streams.records import Action, BehaviorEvent, Source
 
 
@@ -50,14 +51,18 @@ def hand_over(state: SessionState | None, asked: Handover, place: int, rules: Ru
     return Step(Outcome.HANDED_OVER, blank, erase=erase, handover=given)
 
 
-def late_behaviour(state: SessionState, event: BehaviorEvent, source: Source, rules: Rules) -> Step:
+def late_behaviour(
+    state: SessionState, event: BehaviorEvent, behaviour: Behaviour, source: Source, rules: Rules
+) -> Step:
     """An anonymous behaviour from before the `identify` goes to the user."""
     if source.offset <= (last := state.offsets.get(source.partition, -1)):
         return Step(Outcome.REPLAYED, state if source.offset == last else None)
     digest = event_digest(event.event_id or source.name)
-    alone = with_behaviour(new_state(rules), behaviour_of(event), digest, rules)
+    alone = with_behaviour(new_state(rules), behaviour, digest, rules)
+    if alone is None:
+        raise AssertionError("an empty window takes any behaviour")
     given = Handover(event.person, state.bounds.joined_to, event.timestamp, state=encode_state(alone))
-    state = replace(state, offsets={**state.offsets, source.partition: source.offset})
+    state = state._replace(offsets={**state.offsets, source.partition: source.offset})
     return Step(Outcome.HANDED_OVER, state, handover=given)
 
 
@@ -73,11 +78,10 @@ def take_over(state: SessionState | None, given: Handover, rules: Rules) -> Step
     joined = _with_behaviours(mine, theirs, rules, whole=whole)
     if whole:
         joined = _with_rest(joined, theirs, rules)
-        joined = replace(
-            joined,
+        joined = joined._replace(
             application=mine.application or theirs.application,
             locale=mine.locale or theirs.locale,
-            bounds=replace(joined.bounds, taken_over=mine.bounds.with_taken(client, given.place)),
+            bounds=joined.bounds._replace(taken_over=mine.bounds.with_taken(client, given.place)),
         )
     elif joined is mine:
         return Step(Outcome.DUPLICATE, state)
@@ -86,15 +90,16 @@ def take_over(state: SessionState | None, given: Handover, rules: Rules) -> Step
 
 def _with_behaviours(mine: SessionState, theirs: SessionState, rules: Rules, *, whole: bool) -> SessionState:
     """With each behaviour of their window that is neither known nor from a forgotten time."""
-    for behaviour, digest in zip(reversed(theirs.window), reversed(theirs.event_ids), strict=True):
-        if digest in mine.event_ids or behaviour.at_ms <= mine.bounds.not_before_ms:
+    oldest_first = zip(reversed(theirs.window.behaviours()), reversed(theirs.window.ids()), strict=True)
+    for behaviour, digest in oldest_first:
+        if mine.window.holds(digest) or behaviour.at_ms <= mine.bounds.not_before_ms:
             continue
-        if not is_too_late(mine, behaviour):
-            mine = with_behaviour(mine, behaviour, digest, rules)
+        grown = with_behaviour(mine, behaviour, digest, rules)
+        if grown is not None:
+            mine = grown
         elif whole:  # older than all of a full window: into the sums, as it would have left the window
-            vector = rules.encoder.embed(behaviour.text)
-            sums = mine.interest.add(vector, behaviour.action, behaviour.at_ms, rules.interest)
-            mine = replace(mine, interest=sums, habit=with_habit(mine.habit, behaviour))
+            sums = rules.after(mine.interest, behaviour)
+            mine = mine._replace(interest=sums, habit=with_habit(mine.habit, behaviour))
     return mine
 
 
@@ -102,13 +107,10 @@ def _with_rest(mine: SessionState, theirs: SessionState, rules: Rules) -> Sessio
     """With what lies before their window: habit, and its part of the sums."""
     if not len(theirs.habit) or mine.bounds.not_before_ms:
         return mine
-    in_window = Interest.empty(rules.encoder.dim)
-    for behaviour in reversed(theirs.window):
-        vector = rules.encoder.embed(behaviour.text)
-        in_window = in_window.add(vector, behaviour.action, behaviour.at_ms, rules.interest)
+    in_window = rules.of_all(reversed(theirs.window.behaviours()))
     rest = theirs.interest.without(in_window, rules.interest)
     interest = mine.interest.plus(rest, rules.interest)
-    return replace(mine, interest=interest, habit=merged(mine.habit, theirs.habit))
+    return mine._replace(interest=interest, habit=merged(mine.habit, theirs.habit))
 
 
 def _owing(state: SessionState, at_ms: int, rules: Rules) -> SessionState:
@@ -118,4 +120,4 @@ def _owing(state: SessionState, at_ms: int, rules: Rules) -> SessionState:
     due_ms = max(at_ms, state.interest.at_ms)
     if state.listed is not None:
         due_ms = max(due_ms, state.listed.version.as_of_ms + max(1, rules.refresh.cooldown_ms))
-    return replace(state, owed=Owed(due_ms, Reason.IDENTIFY))
+    return state._replace(owed=Owed(due_ms, Reason.IDENTIFY))

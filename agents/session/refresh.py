@@ -6,9 +6,10 @@ all of this is ours. Decisions use event time only, so a replayed log decides al
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from streams.records import Action
 
@@ -46,8 +47,7 @@ class RefreshPolicy:
     bot_events_per_minute: int = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """`wanted` is the reason for a refresh had nothing suppressed it; STEADY: none."""
 
     refresh: bool
@@ -55,12 +55,14 @@ class Decision:
     wanted: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the decision looks at, apart from the event. Times in ms; `listed_at_ms` 0: no list yet."""
+class Standing(NamedTuple):
+    """What the decision looks at, apart from the event. Times in ms; `listed_at_ms` 0: no list yet.
+
+    drift: gives it; a search or a purchase is reason enough and does not ask.
+    """
 
     now_ms: int
-    drift: float
+    drift: Callable[[], float]
     listed_at_ms: int
     same_bundle: bool
     lists_today: int
@@ -90,7 +92,7 @@ def _wanted(standing: Standing, action: str, policy: RefreshPolicy) -> Reason:
         return Reason.SEARCH
     if action == Action.PURCHASE:
         return Reason.PURCHASE
-    if standing.drift >= policy.drift_threshold:
+    if standing.drift() >= policy.drift_threshold:
         return Reason.DRIFT
     if standing.now_ms - standing.listed_at_ms >= policy.stale_after_ms:
         return Reason.STALE

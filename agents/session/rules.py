@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from functools import lru_cache
+from typing import Final, NamedTuple, Protocol
 
-from agents.session.interest import InterestPolicy
+from agents.session.interest import Interest, InterestPolicy, gain_of
 from agents.session.refresh import Decision, RefreshPolicy
 from agents.session.state import SessionState
 from streams.erase_request import EraseRequest
 from streams.handover import Handover
-from streams.hint_request import HintRequest, Int8
+from streams.hint_request import Behaviour, Float, HintRequest, Int8
 
 ERASED_KEPT_MS: Final = 7 * 86_400_000
+GAINS_KEPT: Final = 32_768  # of 256 bytes at D = 64
 
 
 class TextEncoder(Protocol):
@@ -62,9 +65,27 @@ class Rules:
     refresh: RefreshPolicy = field(default_factory=RefreshPolicy)
     erased_kept_ms: int = ERASED_KEPT_MS
 
+    _gain: Callable[[str, int], Float] = field(init=False, repr=False, compare=False)
 
-@dataclass(frozen=True, slots=True)
-class Step:
+    def __post_init__(self) -> None:
+        embed = self.encoder.embed
+        gain = lru_cache(GAINS_KEPT)(lambda text, action: gain_of(embed(text), action))
+        object.__setattr__(self, "_gain", gain)
+
+    def after(self, interest: Interest, behaviour: Behaviour) -> Interest:
+        """The interest with one more behaviour."""
+        gain = self._gain(behaviour.text, behaviour.action)
+        return interest.with_gain(gain, behaviour.at_ms, self.interest)
+
+    def of_all(self, behaviours: Iterable[Behaviour]) -> Interest:
+        """The interest that these behaviours alone make; the first should be the oldest."""
+        interest = Interest.empty(self.encoder.dim)
+        for behaviour in behaviours:
+            interest = self.after(interest, behaviour)
+        return interest
+
+
+class Step(NamedTuple):
     """`state` is None when nothing is to be stored; `requests` are in version order.
 
     erase: the person's lists go. handover: to be confirmed by Kafka before `state` is stored. ended: the
@@ -74,8 +95,15 @@ class Step:
     outcome: Outcome
     state: SessionState | None = None
     decision: Decision | None = None
-    drift: float = 0.0
     requests: tuple[HintRequest, ...] = ()
     erase: EraseRequest | None = None
     handover: Handover | None = None
     ended: bool = False
+
+    @property
+    def drift(self) -> float:
+        """How far the visit's interest had moved from the list before; 0: nothing was decided."""
+        if self.outcome is not Outcome.APPLIED or self.state is None or self.decision is None:
+            return 0.0
+        listed = self.state.listed
+        return listed.drift if listed is not None and self.decision.refresh else self.state.moved()

@@ -2,110 +2,65 @@
 
 About 1.5 KB at 32 behaviours and D = 64 (of which 512 bytes are the two sums), at most about 2 KB, and 12
 bytes for each text of habit, at most 96 of them.
-Layout: a fixed head, application and locale, the sums (2·D float32), the listed interests (2·D int8),
-offsets, behaviours, bounds where there are any, habit.
-Little-endian. A first byte of another value is another version: refused, never guessed.
+Layout: a fixed head, the sums (2·D float32, aligned), the listed interests (2·D int8), offsets, application
+and locale, the window's columns, bounds where there are any, habit. Times are absolute, so what an event
+does not change is copied as it stands.
+Little-endian, but for the window's keys. A first byte of another value is another version: of version 2 the
+parts are put in order, any other is refused, never guessed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass, field
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from agents.session.bounds import NO_BOUNDS, Bounds, pack_bounds, unpack_bounds
 from agents.session.habit import NO_HABIT
-from agents.session.interest import ACTION_CODES, Interest
-from agents.session.refresh import REASON_CODES, Reason
+from agents.session.interest import Interest
+from agents.session.refresh import REASON_CODES
+from agents.session.state_parts import NOT_OWED, Counts, Listed, Owed
+from agents.session.state_version_2 import STATE_VERSION_2, as_version_3
+from agents.session.window import EVENT_ID_BYTES, Window
 from streams.errors import CodecError
-from streams.hint_request import HABIT_ENTRY, Behaviour, HabitEntries, Int8, Version
+from streams.hint_request import HABIT_ENTRY, HabitEntries, Version
 from streams.limits import LAST_MS
 
-STATE_VERSION: Final = 2
-EVENT_ID_BYTES: Final = 6  # 2^-48: one false duplicate in about 10^13 events
+STATE_VERSION: Final = 3
 MARK_BYTES: Final = 8
-DAY_MS: Final = 86_400_000
-MINUTE_MS: Final = 60_000
-OLDEST_MS: Final = 2**40 - 1  # 35 years: a behaviour that is older has this age
-LARGEST_SUM: Final = 1e12  # no sum of weighted unit vectors comes near it
 
-_HEAD = struct.Struct("<BBH q qqBf qB IHIH 8s8s BBH")
-_OFFSET = struct.Struct("<Hq")
-_BEHAVIOUR = struct.Struct("<BIB6sB")  # action, age (40 bits as 32 + 8), event id, bytes of the text
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """The newest list that was asked for: its version, why, and the interests it was made from."""
-
-    version: Version
-    reason: Reason
-    drift: float
-    interests: Int8  # (2, D)
-    bundle: bytes
+_LISTED: Final = 2
+_BOUNDED: Final = 4
+_SUM: Final = np.dtype("<f4")
+# The last byte of a float32, most of its exponent, below 2^39: no sum of weighted unit vectors comes near it.
+_SUM_BYTES: Final = bytes(byte for byte in range(256) if byte & 0x7F < (127 + 39) // 2)
+_HEAD: Final = struct.Struct("<BBH q qqBf qB IHIH 8s8s BBH BB")
+_DUE: Final = struct.Struct("<xBHq21xq29xB")  # of the head: flags, D, newest time, due time, offsets
+_OFFSET: Final = struct.Struct("<Hq")
 
 
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """A refresh that a cooldown holds back until `due_ms` (event time). 0: nothing is owed."""
-
-    due_ms: int = 0
-    reason: Reason = Reason.STEADY
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Event-time tallies for budget and bot rules: number of the day or minute, and its count."""
-
-    day: int = 0
-    lists: int = 0
-    minute: int = 0
-    events: int = 0
-
-    def with_event(self, at_ms: int) -> Counts:
-        """One more event at `at_ms`; an older minute's event is not counted."""
-        minute = at_ms // MINUTE_MS
-        if minute < self.minute:
-            return self
-        events = self.events + 1 if minute == self.minute else 1
-        return Counts(self.day, self.lists, minute, min(events, 65_535))
-
-    def with_list(self, at_ms: int) -> Counts:
-        """One more list at `at_ms`."""
-        day = at_ms // DAY_MS
-        lists = self.lists + 1 if day == self.day else 1
-        return Counts(day, min(lists, 65_535), self.minute, self.events)
-
-    def lists_on(self, at_ms: int) -> int:
-        """Lists so far on the day of `at_ms`."""
-        return self.lists if at_ms // DAY_MS == self.day else 0
-
-
-@dataclass(frozen=True, slots=True)
-class SessionState:
-    """All that one user's next decision and next list depend on.
+class SessionState(NamedTuple):
+    """All that one user's next decision and next list depend on. A tuple, since one is made for every event.
 
     encoder: mark of the text encoder that the sums were made with. offsets: last offset applied per
-    source partition, so that a replay changes nothing. event_ids: digests, aligned with `window`. habit:
-    what has left the window. bounds: what may not be used.
-    application, locale: of the newest event that named them.
+    source partition, so that a replay changes nothing. habit: what has left the window. bounds: what may not
+    be used. application, locale: of the newest event that named them.
     """
 
     encoder: bytes
     interest: Interest
-    window: tuple[Behaviour, ...] = ()
+    window: Window = Window()
     listed: Listed | None = None
-    owed: Owed = Owed()
+    owed: Owed = NOT_OWED
     counts: Counts = Counts()
     consent: bool = True
-    offsets: dict[int, int] = field(default_factory=dict)
-    event_ids: tuple[bytes, ...] = ()
+    offsets: dict[int, int] = {}  # noqa: RUF012 - never changed in place
     application: str = ""
     locale: str = ""
-    habit: HabitEntries = field(default_factory=lambda: NO_HABIT)
+    habit: HabitEntries = NO_HABIT
     bounds: Bounds = NO_BOUNDS
 
     @property
@@ -113,12 +68,26 @@ class SessionState:
         """When something is due without another event: an owed refresh, or the state's end. 0: nothing."""
         return self.owed.due_ms or self.bounds.ends_ms
 
+    def moved(self) -> float:
+        """Drift from the newest list's interests, 0 to 2; 1 without a list."""
+        return self.listed.moved(self.interest.unit()) if self.listed else 1.0
+
+
+class Due(NamedTuple):
+    """What a worker that starts needs of a state. newest_ms: event time of the newest behaviour."""
+
+    due_ms: int
+    is_end: bool
+    newest_ms: int
+    partitions: tuple[int, ...]
+
 
 def event_digest(event_id: str) -> bytes:
     """The few bytes of an event id that a state keeps."""
     return hashlib.blake2b(event_id.encode("utf-8", "replace"), digest_size=EVENT_ID_BYTES).digest()
 
 
+@lru_cache(maxsize=64)
 def mark(name: str) -> bytes:
     """A bundle's or encoder's name as the 8 bytes that a state keeps."""
     return hashlib.blake2b(name.encode(), digest_size=MARK_BYTES).digest()
@@ -126,137 +95,132 @@ def mark(name: str) -> bytes:
 
 def encode_state(state: SessionState) -> bytes:
     """State to bytes; `decode_state` is its inverse."""
-    dim = state.interest.sums.shape[1]
-    listed = state.listed
+    listed, counts = state.listed, state.counts
+    bounded = state.bounds != NO_BOUNDS
+    application, locale = _short(state.application), _short(state.locale)
+    version = listed.version if listed else Version(0, 0)
     head = _HEAD.pack(
         STATE_VERSION,
-        state.consent | (listed is not None) << 1 | (state.bounds != NO_BOUNDS) << 2,
-        dim,
+        state.consent | (_LISTED if listed else 0) | (_BOUNDED if bounded else 0),
+        state.interest.sums.shape[1],
         state.interest.at_ms,
-        listed.version.as_of_ms if listed else 0,
-        listed.version.offset if listed else 0,
+        version.as_of_ms,
+        version.offset,
         REASON_CODES.index(listed.reason) if listed else 0,
         listed.drift if listed else 0.0,
         state.owed.due_ms,
         REASON_CODES.index(state.owed.reason),
-        state.counts.day,
-        state.counts.lists,
-        state.counts.minute,
-        state.counts.events,
+        *counts,
         state.encoder,
         listed.bundle if listed else b"",
         len(state.offsets),
         len(state.window),
         len(state.habit),
+        len(application),
+        len(locale),
     )
-    parts = [
-        head,
-        _pack_text(state.application),
-        _pack_text(state.locale),
-        state.interest.sums.astype("<f4").tobytes(),
-    ]
-    parts.append(listed.interests.tobytes() if listed else b"")
-    parts += [_OFFSET.pack(partition, offset) for partition, offset in state.offsets.items()]
-    parts += [
-        _pack_behaviour(behaviour, event_id, state.interest.at_ms)
-        for behaviour, event_id in zip(state.window, state.event_ids, strict=True)
-    ]
-    if state.bounds != NO_BOUNDS:
-        parts.append(pack_bounds(state.bounds))
-    return b"".join((*parts, state.habit.tobytes()))
+    return b"".join(
+        (
+            head,
+            state.interest.sums.astype(_SUM, copy=False).tobytes(),
+            listed.interests if listed else b"",
+            *[_OFFSET.pack(partition, offset) for partition, offset in state.offsets.items()],
+            application,
+            locale,
+            state.window.pack(),
+            pack_bounds(state.bounds) if bounded else b"",
+            state.habit.tobytes(),
+        )
+    )
 
 
-def _pack_text(text: str) -> bytes:
+def _short(text: str) -> bytes:
     raw = text.encode("utf-8", "replace")
     if len(raw) > 255:  # cut between two characters, or the text that is read back is another one
         raw = raw[:255].decode("utf-8", "ignore").encode()
-    return bytes((len(raw),)) + raw
-
-
-def _pack_behaviour(behaviour: Behaviour, event_id: bytes, newest_ms: int) -> bytes:
-    age_ms = min(newest_ms - behaviour.at_ms, OLDEST_MS)
-    text = behaviour.text.encode("utf-8", "replace")
-    head = _BEHAVIOUR.pack(behaviour.action, age_ms & 0xFFFFFFFF, age_ms >> 32, event_id, len(text))
-    return head + text
+    return raw
 
 
 def decode_state(data: bytes) -> SessionState:
     """Bytes to state. Raises CodecError for anything that `encode_state` did not write."""
     try:
         return _decode(data)
-    except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
-        raise CodecError(
-            f"Not a session state of version {STATE_VERSION}: {error}.",
-            action="The user starts anew; give the application a new name to rebuild all states.",
-        ) from error
+    except (struct.error, ValueError, IndexError) as error:
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> CodecError:
+    return CodecError(
+        f"Not a session state of version {STATE_VERSION}: {error}.",
+        action="The user starts anew; give the application a new name to rebuild all states.",
+    )
 
 
 def _decode(data: bytes) -> SessionState:
+    if data[0] == STATE_VERSION_2:
+        data = as_version_3(data)
     (
-        version, flags, dim, at_ms, as_of_ms, offset, reason, drift, due_ms, owed_reason,
+        version, flags, dim, at_ms, as_of_ms, offset, reason, moved, due_ms, owed_reason,
         day, lists, minute, events, encoder, bundle, offset_count, window_count, habit_count,
+        application_bytes, locale_bytes,
     ) = _HEAD.unpack_from(data)  # fmt: skip
     if version != STATE_VERSION:
         raise ValueError(f"its version is {version}")
-    application, place = _unpack_text(data, _HEAD.size)
-    locale, place = _unpack_text(data, place)
-    sums = np.frombuffer(data, "<f4", 2 * dim, place).reshape(2, dim)
-    place += 8 * dim
+    place = _HEAD.size + 8 * dim
+    sums = np.frombuffer(data, _SUM, 2 * dim, _HEAD.size).reshape(2, dim)
+    strange = data[_HEAD.size + 3 : place : 4].translate(None, _SUM_BYTES)
     listed = None
-    if flags & 2:
-        interests = np.frombuffer(data, np.int8, 2 * dim, place).reshape(2, dim)
+    if flags & _LISTED:
+        interests = data[place : place + 2 * dim]
         place += 2 * dim
-        listed = Listed(Version(as_of_ms, offset), REASON_CODES[reason], drift, interests, bundle)
-    offsets = dict(_OFFSET.unpack_from(data, place + i * _OFFSET.size) for i in range(offset_count))
-    place += offset_count * _OFFSET.size
-    window, event_ids, place = _unpack_window(data, place, window_count, at_ms)
+        listed = Listed(Version(as_of_ms, offset), REASON_CODES[reason], moved, interests, bundle)
+    end = place + offset_count * _OFFSET.size
+    offsets = dict(_OFFSET.iter_unpack(data[place:end]))
+    place, end = end, end + application_bytes
+    application = data[place:end].decode("utf-8", "ignore")
+    place, end = end, end + locale_bytes
+    locale = data[place:end].decode("utf-8", "ignore")
+    window, place = Window.unpack(data, end, window_count)
     bounds = NO_BOUNDS
-    if flags & 4:
+    if flags & _BOUNDED:
         bounds, place = unpack_bounds(data, place)
     habit = np.frombuffer(data, HABIT_ENTRY, habit_count, place)
     place += habit.nbytes
     if place != len(data):
         raise ValueError(f"{len(data) - place} bytes too many")
     # A state that can be read but not be written again would make a dead letter of every later event.
-    if (
-        not np.abs(sums).max(initial=0.0) < LARGEST_SUM or not -0.01 <= drift <= 2.01
-    ):  # older states have rounding in it
+    if strange or not -0.01 <= moved <= 2.01:  # older states have rounding in it
         raise ValueError("a sum or the drift is no such number")
-    if not 0 <= min(at_ms, as_of_ms, due_ms) <= max(at_ms, as_of_ms, due_ms) <= LAST_MS:
+    if not (0 <= at_ms <= LAST_MS and 0 <= as_of_ms <= LAST_MS and 0 <= due_ms <= LAST_MS):
         raise ValueError("a time is no such time")
     return SessionState(
-        encoder=encoder,
-        interest=Interest(sums, at_ms),
-        window=window,
-        listed=listed,
-        owed=Owed(due_ms, REASON_CODES[owed_reason]),
-        counts=Counts(day, lists, minute, events),
-        consent=bool(flags & 1),
-        offsets=offsets,
-        event_ids=event_ids,
-        application=application,
-        locale=locale,
-        habit=habit,
-        bounds=bounds,
+        encoder,
+        Interest(sums, at_ms),
+        window,
+        listed,
+        Owed(due_ms, REASON_CODES[owed_reason]),
+        Counts(day, lists, minute, events),
+        bool(flags & 1),
+        offsets,
+        application,
+        locale,
+        habit,
+        bounds,
     )
 
 
-def _unpack_text(data: bytes, place: int) -> tuple[str, int]:
-    end = place + 1 + data[place]
-    return data[place + 1 : end].decode("utf-8", "ignore"), end
-
-
-def _unpack_window(
-    data: bytes, place: int, count: int, newest_ms: int
-) -> tuple[tuple[Behaviour, ...], tuple[bytes, ...], int]:
-    window, event_ids = [], []
-    for _ in range(count):
-        action, age_low, age_high, event_id, length = _BEHAVIOUR.unpack_from(data, place)
-        place += _BEHAVIOUR.size
-        if not 1 <= action <= len(ACTION_CODES):
-            raise ValueError(f"there is no action {action}")
-        text = data[place : place + length].decode()
-        place += length
-        window.append(Behaviour(action, newest_ms - (age_high << 32 | age_low), text))
-        event_ids.append(event_id)
-    return tuple(window), tuple(event_ids), place
+def due_of(data: bytes) -> Due:
+    """What is due for a stored state, in a fraction of the time of `decode_state`. Raises CodecError."""
+    try:
+        flags, dim, newest_ms, due_ms, count = _DUE.unpack_from(data)
+        if data[0] != STATE_VERSION or flags & _BOUNDED:
+            state = _decode(data)
+            is_end = state.bounds.ends_ms > 0 and not state.owed.due_ms
+            return Due(state.due_ms, is_end, state.interest.at_ms, tuple(state.offsets))
+        if not (0 <= newest_ms <= LAST_MS and 0 <= due_ms <= LAST_MS):
+            raise ValueError("a time is no such time")
+        place = _HEAD.size + (10 if flags & _LISTED else 8) * dim
+        offsets = _OFFSET.iter_unpack(data[place : place + count * _OFFSET.size])
+        return Due(due_ms, False, newest_ms, tuple([partition for partition, _ in offsets]))
+    except (struct.error, ValueError, IndexError) as error:
+        raise _refused(error) from error

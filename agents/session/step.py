@@ -6,29 +6,28 @@ No clock, no broker, no file.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from agents.session.forgetting import deleted, erased_again, kept_out, readmitted, withdrawn
-from agents.session.interest import drift
 from agents.session.joining import asked_for, late_behaviour
 from agents.session.refresh import Decision, Reason, Standing, decide_refresh
 from agents.session.rules import Outcome as Outcome
 from agents.session.rules import Rules as Rules
 from agents.session.rules import Step as Step
 from agents.session.rules import TextEncoder as TextEncoder
-from agents.session.state import Listed, Owed, SessionState, event_digest, mark
+from agents.session.state import SessionState, event_digest, mark
 from agents.session.state_changes import (
     ACTION_BY_NAME,
     behaviour_of,
-    is_too_late,
     new_state,
     with_behaviour,
     with_encoder,
+    with_list,
 )
-from streams.hint_request import HintRequest, Version
+from agents.session.state_parts import Listed, Owed
+from streams.hint_request import Behaviour, HintRequest, Version
 from streams.records import Action, BehaviorEvent, Source
 
 FEEDBACK_PREFIX: Final = "hint_"
@@ -38,15 +37,15 @@ def apply_event(state: SessionState | None, event: BehaviorEvent, source: Source
     """Apply one decoded event of `event.person` to their state (None: never seen)."""
     if event.action_name == Action.USER_DELETE:
         return deleted(state, event, source, rules)
-    unusable = _unusable(event)
+    behaviour = behaviour_of(event)
     why_not = kept_out(state, event)
-    if why_not is Outcome.HANDED_OVER and unusable is None and state is not None:
-        return late_behaviour(state, event, source, rules)
+    if why_not is Outcome.HANDED_OVER and behaviour is not None and state is not None:
+        return late_behaviour(state, event, behaviour, source, rules)
     if why_not is not None:
-        return Step(unusable or why_not)
+        return Step(why_not if behaviour else _unusable(event))
     handover = asked_for(event)
-    if unusable is not None and not _changes_consent(state, event):
-        return Step(unusable, handover=handover)
+    if behaviour is None and not _changes_consent(state, event):
+        return Step(_unusable(event), handover=handover)
     if state is None:
         state = new_state(rules)
     if source.offset <= state.offsets.get(source.partition, -1):
@@ -59,32 +58,36 @@ def apply_event(state: SessionState | None, event: BehaviorEvent, source: Source
             erase=erased_again(state, event.person, source),
             handover=handover,
         )
-    if event.consent is False or not readmitted(state, event).consent:
+    state = readmitted(state, event)
+    if event.consent is False or not state.consent:
         return withdrawn(state, event, source)
-    step = _apply_usable(readmitted(state, event), event, source, rules, is_behaviour=unusable is None)
-    return replace(step, handover=handover)
+    step = _apply_usable(state, event, behaviour, source, rules)
+    return step if handover is None else step._replace(handover=handover)
 
 
 def _apply_usable(
-    state: SessionState, event: BehaviorEvent, source: Source, rules: Rules, *, is_behaviour: bool
+    state: SessionState, event: BehaviorEvent, behaviour: Behaviour | None, source: Source, rules: Rules
 ) -> Step:
     digest = event_digest(event.event_id or source.name)
-    if digest in state.event_ids:
+    if state.window.holds(digest):
         return Step(Outcome.DUPLICATE)
-    behaviour = behaviour_of(event) if is_behaviour else None
-    if behaviour is not None and is_too_late(state, behaviour):
-        return Step(Outcome.TOO_LATE)
     state, settled = _settle_before(with_encoder(state, rules), event, source, rules)
-    state = replace(
-        state,
+    if behaviour is None:
+        return Step(Outcome.APPLIED, _with_place(state, event, source), requests=settled)
+    grown = with_behaviour(state, behaviour, digest, rules)
+    if grown is None:
+        return Step(Outcome.TOO_LATE)
+    return _decide(_with_place(grown, event, source), event, source, rules, settled)
+
+
+def _with_place(state: SessionState, event: BehaviorEvent, source: Source) -> SessionState:
+    """With where the event stood, and where it was seen."""
+    return state._replace(
         offsets={**state.offsets, source.partition: source.offset},
         application=event.application or state.application,
         locale=event.locale or state.locale,
-        bounds=replace(state.bounds, ends_ms=0) if state.bounds.ends_ms else state.bounds,
+        bounds=state.bounds._replace(ends_ms=0) if state.bounds.ends_ms else state.bounds,
     )
-    if behaviour is None:
-        return Step(Outcome.APPLIED, state, None, 0.0, settled)
-    return _decide(with_behaviour(state, behaviour, digest, rules), event, source, rules, settled)
 
 
 def apply_due(state: SessionState | None, user: str, due_ms: int, rules: Rules) -> Step:
@@ -99,20 +102,18 @@ def apply_due(state: SessionState | None, user: str, due_ms: int, rules: Rules) 
         requests = (_request(state, user, Source("", 0, 0), rules),) if again and not void else ()
         return Step(Outcome.REPLAYED, state if again else None, requests=requests)
     state = _settle(with_encoder(state, rules), rules)
-    listed = _listed(state)
-    decision = Decision(True, listed.reason, listed.reason)
+    decision = Decision(True, _listed(state).reason, _listed(state).reason)
     request = _request(state, user, Source("", 0, 0), rules)
-    return Step(Outcome.APPLIED, state, decision, listed.drift, (request,))
+    return Step(Outcome.APPLIED, state, decision, (request,))
 
 
-def _unusable(event: BehaviorEvent) -> Outcome | None:
+def _unusable(event: BehaviorEvent) -> Outcome:
+    """Why the event is no behaviour."""
     if event.action_name.startswith(FEEDBACK_PREFIX):
         return Outcome.NOT_A_BEHAVIOUR
     if event.action_name == Action.IDENTIFY:
         return Outcome.IDENTIFIED
-    if event.action_name not in ACTION_BY_NAME:
-        return Outcome.UNKNOWN_ACTION
-    return None if event.text else Outcome.NO_TEXT
+    return Outcome.NO_TEXT if event.action_name in ACTION_BY_NAME else Outcome.UNKNOWN_ACTION
 
 
 def _changes_consent(state: SessionState | None, event: BehaviorEvent) -> bool:
@@ -123,11 +124,10 @@ def _changes_consent(state: SessionState | None, event: BehaviorEvent) -> bool:
 def _decide(
     state: SessionState, event: BehaviorEvent, source: Source, rules: Rules, settled: tuple[HintRequest, ...]
 ) -> Step:
-    now_ms, interests = state.interest.at_ms, state.interest.unit()
-    moved = drift(interests, state.listed.interests) if state.listed else 1.0
+    now_ms = state.interest.at_ms
     standing = Standing(
         now_ms=now_ms,
-        drift=moved,
+        drift=state.moved,
         listed_at_ms=_listed_at_ms(state),
         same_bundle=state.listed is None or state.listed.bundle == mark(rules.bundle),
         lists_today=state.counts.lists_on(now_ms),
@@ -136,13 +136,12 @@ def _decide(
     )
     decision = decide_refresh(standing, event.action_name, rules.refresh)
     if decision.refresh:
-        listed = Listed(Version(now_ms, source.offset), decision.reason, moved, interests, mark(rules.bundle))
-        state = replace(state, listed=listed, owed=Owed(), counts=state.counts.with_list(now_ms))
+        state = with_list(state, Version(now_ms, source.offset), decision.reason, rules)
         settled = (*settled, _request(state, event.person, source, rules))
     elif decision.reason is Reason.COOLDOWN and not state.owed.due_ms:
         due_ms = standing.listed_at_ms + rules.refresh.cooldown_ms
-        state = replace(state, owed=Owed(due_ms, decision.wanted))
-    return Step(Outcome.APPLIED, state, decision, moved, settled)
+        state = state._replace(owed=Owed(due_ms, decision.wanted))
+    return Step(Outcome.APPLIED, state, decision, settled)
 
 
 def _listed_at_ms(state: SessionState) -> int:
@@ -164,11 +163,8 @@ def _settle_before(
 
 
 def _settle(state: SessionState, rules: Rules) -> SessionState:
-    interests = state.interest.unit()
-    moved = drift(interests, state.listed.interests) if state.listed else 1.0
     version = Version(state.owed.due_ms, max(state.offsets.values(), default=0))
-    listed = Listed(version, state.owed.reason, moved, interests, mark(rules.bundle))
-    return replace(state, listed=listed, owed=Owed(), counts=state.counts.with_list(version.as_of_ms))
+    return with_list(state, version, state.owed.reason, rules)
 
 
 def _asked_again(state: SessionState, user: str, source: Source, rules: Rules) -> tuple[HintRequest, ...]:
@@ -193,7 +189,7 @@ def _listed(state: SessionState) -> Listed:
 def _request(state: SessionState, user: str, source: Source, rules: Rules) -> HintRequest:
     """The request for the list that `state.listed` decided, from the behaviours up to then."""
     listed = _listed(state)
-    behaviours = tuple(b for b in state.window if b.at_ms <= listed.version.as_of_ms)
+    behaviours = tuple([b for b in state.window if b.at_ms <= listed.version.as_of_ms])
     vectors = [rules.encoder.embed(behaviour.text) for behaviour in behaviours]
     return HintRequest(
         user=user,
@@ -202,8 +198,8 @@ def _request(state: SessionState, user: str, source: Source, rules: Rules) -> Hi
         drift=listed.drift,
         encoder=rules.encoder.name,
         behaviours=behaviours,
-        vectors=np.stack(vectors) if vectors else np.zeros((0, rules.encoder.dim), np.int8),
-        interests=listed.interests,
+        vectors=np.array(vectors, np.int8).reshape(-1, rules.encoder.dim),
+        interests=listed.units(),
         habit=state.habit,
         application=state.application,
         locale=state.locale,

@@ -8,7 +8,7 @@ changelog (states, byte for byte), Redis (lists), and the dead letters (record f
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -206,17 +206,17 @@ def assert_same_states(got: dict[bytes, bytes], wanted: dict[bytes, bytes]) -> N
 def differences(got: SessionState, wanted: SessionState) -> list[str]:
     """Field by field, what is there and what should be."""
     return [
-        f"{part.name}: {one}, should be {other}"
-        for part in fields(SessionState)
-        if not _equal(one := getattr(got, part.name), other := getattr(wanted, part.name))
+        f"{name}: {one}, should be {other}"
+        for name, one, other in zip(SessionState._fields, got, wanted, strict=True)
+        if not _equal(one, other)
     ] or ["only the bytes, not the fields"]
 
 
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray):
         return one.tobytes() == other.tobytes()
-    if hasattr(one, "__dataclass_fields__") and type(one) is type(other):
-        return all(_equal(getattr(one, part.name), getattr(other, part.name)) for part in fields(one))
+    if isinstance(one, tuple) and type(one) is type(other):
+        return all(map(_equal, one, other))
     return bool(one == other)
 
 

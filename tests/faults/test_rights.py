@@ -73,7 +73,7 @@ def assert_forgotten(case: Case, deleted: set[str], withdrawn: set[str]) -> None
     found = find_people(case.shop.settings, deleted | withdrawn, stores_of(case.shop.settings))
     for person in deleted | withdrawn:
         state = decode_state(found[person].of(STATE)[-1].value or b"")
-        assert (state.window, len(state.habit), state.consent) == ((), 0, False)
+        assert (len(state.window), len(state.habit), state.consent) == (0, 0, False)
         assert [one.hints for one in case.shop.reader.lists(person)] == [()]
     for person in deleted:
         assert (found[person].of(DEAD_LETTERS), found[person].of(OUTCOMES)) == ([], [])

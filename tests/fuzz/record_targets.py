@@ -11,7 +11,7 @@ import orjson
 
 from agents.feedback.join import join_feedback
 from agents.session.joining import hand_over, take_over
-from agents.session.state import SessionState, decode_state, encode_state
+from agents.session.state import SessionState, decode_state, due_of, encode_state
 from agents.session.step import Rules, apply_due, apply_event
 from streams.erase_request import MAGIC as ERASE_MAGIC
 from streams.erase_request import Cause, EraseRequest, decode_work, encode_erase
@@ -81,10 +81,16 @@ def run_step(data: bytes) -> None:
 def run_state(data: bytes) -> None:
     """Decode; what can be read can be written and goes on."""
     try:
+        due = due_of(data)
+    except CodecError:
+        due = None
+    try:
         state = decode_state(data)
     except CodecError:
         return
-    must(decode_state(encode_state(state)).window == state.window, "a window is what was written")
+    must(due is not None and due.due_ms == state.due_ms, "what is due is read from any state")
+    again = decode_state(encode_state(state))
+    must(again.window == state.window and len(tuple(again.window)) == len(again.window), "the same window")
     step = apply_event(state, EVENT, PLACE, RULES)
     if step.state is not None:
         decode_state(encode_state(step.state))

@@ -97,7 +97,7 @@ def test_a_deletion_erases_every_store_and_its_receipt_is_true(shop: Shop) -> No
     # By inspection, not by the receipt's word:
     found = find_people(shop.settings, [gone, stays], stores_of(shop.settings))
     state = decode_state(found[gone].of(STATE)[-1].value or b"")
-    assert (state.window, len(state.habit), state.interest.sums.size) == ((), 0, 0)
+    assert (len(state.window), len(state.habit), state.interest.sums.size) == (0, 0, 0)
     assert (found[gone].of(DEAD_LETTERS), found[gone].of(OUTCOMES)) == ([], [])
     assert [one.hints for one in shop.reader.lists(gone)] == [()]
     assert {hint.source for hint in shop.reader.get(gone).hints} <= {"popular", "think"}

@@ -9,7 +9,7 @@ import pytest
 from agents.hints.bundle import Bundle, load_bundle
 from agents.hints.compose import compose
 from agents.session.interest import Interest, InterestPolicy
-from agents.session.window import insert
+from agents.session.window import Window
 from streams.hint_request import Behaviour, HintRequest, Version
 
 COMMITTED = Path(__file__).resolve().parents[2] / "exported_models" / "complete-journey"
@@ -31,15 +31,15 @@ def requests(bundle: Bundle) -> list[HintRequest]:
     made = []
     for number in range(REQUESTS):
         interest = Interest.empty(bundle.encoder.dim)
-        window: tuple[Behaviour, ...] = ()
+        window = Window()
         for _ in range(number % 61):
             text = queries[chance.choice(len(queries), p=popularity / popularity.sum())]
             text = text if number % 10 else f"Foreign item {chance.integers(99)} 🍕"
             at_ms = START_MS + int(chance.integers(60 * 86_400_000))
             behaviour = Behaviour(int(chance.integers(1, 6)), at_ms, text)
             interest = interest.add(bundle.encoder.embed(text), behaviour.action, at_ms, InterestPolicy())
-            window = insert(window, behaviour)
-        made.append(_request(bundle, number, interest, window))
+            window, _ = window.with_behaviour(behaviour) or (window, ())
+        made.append(_request(bundle, number, interest, window.behaviours()))
     return made
 
 

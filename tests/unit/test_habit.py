@@ -15,12 +15,12 @@ from agents.session.habit import (
     HABIT_WEIGHTS,
     NO_HABIT,
     counts_at,
-    remember,
     text_digest,
+    with_all,
     with_behaviour,
 )
 from agents.session.interest import ACTION_CODES
-from agents.session.window import WINDOW_LIMIT, insert, place_of
+from agents.session.window import WINDOW_LIMIT, Window
 from streams.hint_request import HABIT_ENTRY, Behaviour, HabitEntries
 from streams.records import Action
 from tests.support import DAY_MS, NOON_MS
@@ -40,6 +40,12 @@ def habit_of(*behaviours: Behaviour, limit: int = HABIT_LIMIT) -> HabitEntries:
     for behaviour in behaviours:
         entries = with_behaviour(entries, behaviour, limit)
     return entries
+
+
+def remember(window: Window, habit: HabitEntries, behaviour: Behaviour) -> tuple[Window, HabitEntries]:
+    grown = window.with_behaviour(behaviour)
+    assert grown is not None  # not too late
+    return grown[0], with_all(habit, grown[1])
 
 
 def entry_of(entries: HabitEntries, text: str) -> tuple[int, float]:
@@ -81,6 +87,10 @@ def test_what_is_bought_weighs_most() -> None:
     assert counts == pytest.approx(HABIT_WEIGHTS[1:])
     assert counts == sorted(counts)
     assert counts[PURCHASE - 1] == 1.0
+
+
+def test_a_behaviour_of_a_far_future_counts_as_of_the_last_second_there_is() -> None:
+    assert entry_of(habit_of(Behaviour(PURCHASE, 2**45, "milk")), "milk") == (2**32 - 1, 1.0)
 
 
 def test_case_and_spacing_do_not_matter() -> None:
@@ -152,12 +162,10 @@ def test_what_falls_out_of_the_window_moves_into_habit(length: int) -> None:
         Behaviour(PURCHASE, NOON_MS + number * DAY_MS, f"{number:02}".ljust(length if number % 7 else 2, "x"))
         for number in range(100)
     ]
-    window: tuple[Behaviour, ...] = ()
-    habit = NO_HABIT
+    window, habit = Window(), NO_HABIT
     most = 0
     for behaviour in arrived:
         before, (window, habit) = window, remember(window, habit, behaviour)
-        assert window == insert(before, behaviour)
         left = set(before) - set(window)
         most = max(most, len(left))
         assert all(entry_of(habit, one.text) == (one.at_ms // 1000, 1.0) for one in left)
@@ -176,12 +184,10 @@ def test_window_and_habit_do_not_depend_on_the_order_of_arrival(
     late = sorted(range(len(ordered)), key=lambda place: place + chance.uniform(0, WINDOW_LIMIT / 2))
     ended = []
     for order in (ordered, [ordered[place] for place in late]):
-        window: tuple[Behaviour, ...] = ()
-        habit = NO_HABIT
+        window, habit = Window(), NO_HABIT
         for behaviour in order:
-            assert len(insert(window, behaviour)) > place_of(window, behaviour)
             window, habit = remember(window, habit, behaviour)
-        ended.append((window, habit))
+        ended.append((window.behaviours(), habit))
     (one, first), (other, second) = ended
     assert one == other
     assert first["text"].tolist() == second["text"].tolist()

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.session.interest import SHOPPER, VISIT, Interest, InterestPolicy, drift
-from streams.hint_request import to_unit
+from agents.session.rules import Rules
+from streams.hint_request import Behaviour, to_unit
 from tests.support import NOON_MS, DigestEncoder
 
 ENCODER = DigestEncoder()
@@ -42,6 +43,20 @@ def test_the_sum_does_not_depend_on_the_order_of_arrival(
     np.testing.assert_allclose(one.sums, other.sums, rtol=1e-4, atol=1e-5)
 
 
+@given(behaviours)
+def test_rules_add_what_the_interest_adds_bit_for_bit(sequence: list[tuple[str, int, int]]) -> None:
+    rules = Rules(ENCODER, "bundle")
+    made = [Behaviour(action, NOON_MS + offset_ms, text) for text, action, offset_ms in sequence]
+    np.testing.assert_array_equal(rules.of_all(made).sums, folded(sequence).sums)
+
+
+def test_a_sum_that_has_faded_is_no_interest() -> None:
+    sums = np.full((2, 64), 1e-14, np.float32)
+    sums[SHOPPER] = 1e-11
+    assert not Interest(sums, NOON_MS).unit()[VISIT].any()
+    assert Interest(sums, NOON_MS).unit()[SHOPPER].tolist() == [round(127 / 8)] * 64
+
+
 def test_one_half_life_halves_a_behaviour() -> None:
     interest = Interest.empty(64).add(ENCODER.embed("milk"), 5, NOON_MS, POLICY)
     later = interest.add(np.zeros(64, np.int8), 1, NOON_MS + int(POLICY.visit_half_life_ms), POLICY)
@@ -65,13 +80,13 @@ def test_interests_are_unit_vectors_and_zero_before_the_first_behaviour() -> Non
 
 def test_drift_is_zero_for_the_same_interest_and_one_without_a_list() -> None:
     interests = folded([("milk", 5, 0)]).unit()
-    assert drift(interests, interests) == pytest.approx(0.0, abs=1e-6)
-    assert drift(interests, np.zeros_like(interests)) == 1.0
+    assert drift(interests[VISIT], interests[VISIT]) == pytest.approx(0.0, abs=1e-6)
+    assert drift(interests[VISIT], np.zeros(64, np.int8)) == 1.0
 
 
 def test_drift_grows_with_what_is_new() -> None:
     listed = folded([("milk", 5, 0)])
     a_view = listed.add(ENCODER.embed("wine"), 1, NOON_MS + 1000, POLICY)
     a_purchase = listed.add(ENCODER.embed("wine"), 5, NOON_MS + 1000, POLICY)
-    small, large = drift(a_view.unit(), listed.unit()), drift(a_purchase.unit(), listed.unit())
+    small, large = (drift(one.unit()[VISIT], listed.unit()[VISIT]) for one in (a_view, a_purchase))
     assert 0 < small < large < 1

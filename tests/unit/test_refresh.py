@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from agents.session.refresh import Decision, Reason, RefreshPolicy, Standing, decide_refresh
@@ -11,7 +9,7 @@ NOW_MS = 1_512_129_600_000
 # A list five minutes old, nothing that calls for another.
 STEADY = Standing(
     now_ms=NOW_MS,
-    drift=0.0,
+    drift=lambda: 0.0,
     listed_at_ms=NOW_MS - 300_000,
     same_bundle=True,
     lists_today=1,
@@ -21,7 +19,7 @@ STEADY = Standing(
 
 
 def decided(action: str = "view", **changes: object) -> Decision:
-    return decide_refresh(replace(STEADY, **changes), action, POLICY)
+    return decide_refresh(STEADY._replace(**changes), action, POLICY)
 
 
 def test_a_view_that_changes_nothing_renews_nothing() -> None:
@@ -35,7 +33,7 @@ def test_a_view_that_changes_nothing_renews_nothing() -> None:
         ("view", {"same_bundle": False}, Reason.MODEL),
         ("search", {}, Reason.SEARCH),
         ("purchase", {}, Reason.PURCHASE),
-        ("view", {"drift": POLICY.drift_threshold}, Reason.DRIFT),
+        ("view", {"drift": lambda: POLICY.drift_threshold}, Reason.DRIFT),
         ("view", {"listed_at_ms": NOW_MS - POLICY.stale_after_ms}, Reason.STALE),
     ],
 )
@@ -46,8 +44,8 @@ def test_each_reason_renews(action: str, changes: dict[str, object], reason: Rea
 @pytest.mark.parametrize(
     ("changes", "refresh"),
     [
-        ({"drift": POLICY.drift_threshold - 1e-9}, False),
-        ({"drift": POLICY.drift_threshold}, True),
+        ({"drift": lambda: POLICY.drift_threshold - 1e-9}, False),
+        ({"drift": lambda: POLICY.drift_threshold}, True),
         ({"listed_at_ms": NOW_MS - POLICY.stale_after_ms + 1}, False),
         ({"listed_at_ms": NOW_MS - POLICY.stale_after_ms}, True),
     ],

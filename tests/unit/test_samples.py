@@ -119,7 +119,7 @@ def assert_as_live(purchases: pl.DataFrame, row: int, *, by_basket: bool = False
             )
             state = step.state or state
     assert state is not None
-    assert request.behaviours == state.window
+    assert request.behaviours == state.window.behaviours()
     assert request.version.as_of_ms == state.interest.at_ms
     assert np.abs(request.interests.astype(int) - state.interest.unit().astype(int)).max() <= 1
     assert request.habit["text"].tolist() == state.habit["text"].tolist()

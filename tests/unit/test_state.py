@@ -1,26 +1,32 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import base64
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.session.bounds import Bounds, TakenOver
 from agents.session.habit import HABIT_LIMIT, NO_HABIT, with_behaviour
 from agents.session.interest import Interest
 from agents.session.refresh import Reason
 from agents.session.state import (
-    Counts,
-    Listed,
-    Owed,
+    STATE_VERSION,
+    Due,
     SessionState,
     decode_state,
+    due_of,
     encode_state,
     event_digest,
     mark,
 )
-from agents.session.window import WINDOW_LIMIT, clip_text, insert
+from agents.session.state_parts import Counts, Listed, Owed
+from agents.session.window import WINDOW_LIMIT, Window, clip_text
 from streams.errors import CodecError
 from streams.hint_request import HABIT_ENTRY, Behaviour, HabitEntries, Version
 from tests.support import NOON_MS
@@ -31,11 +37,14 @@ listed = st.builds(
     st.builds(Version, times, st.integers(0, 2**40)),
     st.sampled_from(Reason),
     st.floats(0, 2, width=32),
-    st.just(np.arange(128, dtype=np.int8).reshape(2, 64)),
+    st.just(np.arange(128, dtype=np.int8).tobytes()),
     st.just(mark("bundle")),
 )
 windows = st.lists(
     st.builds(Behaviour, st.integers(1, 5), times, st.text(max_size=80).map(clip_text)), max_size=WINDOW_LIMIT
+).map(lambda drawn: window_of(*drawn))
+bounds = st.builds(
+    Bounds, times, st.just(0) | times, st.text(max_size=9), st.just((TakenOver(b"client", 7),)) | st.just(())
 )
 habits = st.lists(
     st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.floats(0, 1e6, width=32)),
@@ -45,7 +54,7 @@ states = st.builds(
     SessionState,
     encoder=st.just(mark("encoder")),
     interest=st.just(Interest(np.linspace(-3, 3, 128, dtype=np.float32).reshape(2, 64), NOON_MS)),
-    window=windows.map(lambda w: tuple(sorted(w, key=lambda b: -b.at_ms))),
+    window=windows,
     listed=st.none() | listed,
     owed=st.builds(Owed, times, st.sampled_from(Reason)),
     counts=st.builds(Counts, *[st.integers(0, 65_535)] * 4),
@@ -54,11 +63,16 @@ states = st.builds(
     locale=st.sampled_from(["", "en-US", "zh-Hant-TW"]),
     offsets=st.dictionaries(st.integers(0, 65_535), st.integers(0, 2**60), max_size=4),
     habit=habits,
-).map(
-    lambda state: replace(
-        state, event_ids=tuple(event_digest(f"e{place}") for place in range(len(state.window)))
-    )
+    bounds=st.just(Bounds()) | bounds,
 )
+VERSION_2 = Path("tests/fixtures/states/version-2.jsonl")
+
+
+def window_of(*behaviours: Behaviour) -> Window:
+    window = Window()
+    for number, behaviour in enumerate(behaviours):
+        window, _ = window.with_behaviour(behaviour, event_digest(f"e{number}")) or (window, ())
+    return window
 
 
 @given(states)
@@ -66,12 +80,18 @@ def test_a_state_survives_its_bytes(state: SessionState) -> None:
     back = decode_state(encode_state(state))
     assert encode_state(back) == encode_state(state)
     assert (back.window, back.owed, back.counts) == (state.window, state.owed, state.counts)
-    assert (back.offsets, back.event_ids, back.consent) == (state.offsets, state.event_ids, state.consent)
-    assert (back.application, back.locale) == (state.application, state.locale)
+    assert (back.offsets, back.consent, back.bounds) == (state.offsets, state.consent, state.bounds)
+    assert (back.application, back.locale, back.listed) == (state.application, state.locale, state.listed)
     np.testing.assert_array_equal(back.interest.sums, state.interest.sums)
     np.testing.assert_array_equal(back.habit, state.habit)
     assert back.habit.dtype == HABIT_ENTRY
-    assert (back.listed is None) == (state.listed is None)
+
+
+@given(states)
+def test_what_is_due_is_read_without_the_rest(state: SessionState) -> None:
+    is_end = state.bounds.ends_ms > 0 and not state.owed.due_ms
+    wanted = Due(state.due_ms, is_end, state.interest.at_ms, tuple(state.offsets))
+    assert due_of(encode_state(state)) == wanted
 
 
 @given(states, st.data())
@@ -80,6 +100,8 @@ def test_torn_bytes_are_refused(state: SessionState, data: st.DataObject) -> Non
     cut = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(CodecError):
         decode_state(whole[:cut])
+    with suppress(CodecError):
+        due_of(whole[:cut])  # may not need what is missing
 
 
 @given(st.binary(max_size=2500))
@@ -87,14 +109,66 @@ def test_foreign_bytes_are_refused_or_decode_to_a_state(data: bytes) -> None:
     try:
         assert isinstance(decode_state(data), SessionState)
     except CodecError as error:
-        assert "version 2" in error.message
+        assert f"version {STATE_VERSION}" in error.message
 
 
 def test_another_version_is_refused_not_guessed() -> None:
     state = SessionState(mark("e"), Interest.empty(64))
-    for other in (1, 3):  # 1: before habit
-        with pytest.raises(CodecError, match=f"its version is {other}"):
-            decode_state(bytes((other,)) + encode_state(state)[1:])
+    for other in (1, 4):  # 1: before habit
+        for read in (decode_state, due_of):
+            with pytest.raises(CodecError, match=f"its version is {other}"):
+                read(bytes((other,)) + encode_state(state)[1:])
+
+
+def stored_by_version_2() -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in VERSION_2.read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize("stored", stored_by_version_2(), ids=lambda stored: stored["name"])
+def test_a_state_of_version_2_is_read_and_written_as_one_of_today(stored: dict[str, Any]) -> None:
+    data = base64.b64decode(stored["state"])
+    assert data[0] == 2
+    state = decode_state(data)
+    again = encode_state(state)
+    assert (again[0], len(again)) == (STATE_VERSION, len(data))
+    for one in (state, decode_state(again)):
+        assert content_of(one) == {name: stored[name] for name in stored if name not in ("name", "state")}
+    due = Due(state.due_ms, stored["name"] == "deleted" or stored["name"] == "handed_over",
+              state.interest.at_ms, tuple(state.offsets))  # fmt: skip
+    assert due_of(data) == due_of(again) == due
+    for cut in range(len(data)):
+        with pytest.raises(CodecError):
+            decode_state(data[:cut])
+
+
+def content_of(state: SessionState) -> dict[str, Any]:
+    listed, bounds = state.listed, state.bounds
+    assert listed is not None
+    return {
+        "encoder": state.encoder.hex(),
+        "at_ms": state.interest.at_ms,
+        "sums": state.interest.sums.tobytes().hex(),
+        "behaviours": [list(behaviour) for behaviour in state.window],
+        "event_ids": [one.hex() for one in state.window.ids()],
+        "listed": [str(listed.version), listed.reason, listed.interests.hex(), listed.bundle.hex()],
+        "owed": list(state.owed),
+        "counts": list(state.counts),
+        "consent": state.consent,
+        "offsets": [list(one) for one in state.offsets.items()],
+        "application": state.application,
+        "locale": state.locale,
+        "habit": state.habit.tobytes().hex(),
+        "bounds": [*bounds[:3], len(bounds.taken_over)],
+        "due_ms": state.due_ms,
+    }
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e13, -3e38])
+def test_a_sum_that_is_no_such_number_is_refused(value: float) -> None:
+    sums = np.zeros((2, 64), np.float32)
+    sums[1, 63] = value
+    with pytest.raises(CodecError, match="a sum"):
+        decode_state(encode_state(SessionState(mark("e"), Interest(sums, NOON_MS))))
 
 
 @pytest.mark.parametrize("extra", [b"\0", bytes(HABIT_ENTRY.itemsize)])
@@ -114,19 +188,17 @@ def test_a_decoded_habit_goes_on() -> None:
 
 
 def test_a_full_state_of_shop_phrases_stays_near_one_and_a_half_kilobytes() -> None:
-    window: tuple[Behaviour, ...] = ()
-    for number in range(WINDOW_LIMIT):
-        window = insert(window, Behaviour(5, NOON_MS - number * 1000, "potato chips"))
+    window = window_of(*(Behaviour(5, NOON_MS - number, "potato chips") for number in range(WINDOW_LIMIT)))
+    assert len(window) == WINDOW_LIMIT
     full = SessionState(
         encoder=mark("e"),
         interest=Interest(np.ones((2, 64), np.float32), NOON_MS),
         window=window,
-        listed=Listed(Version(NOON_MS, 1), Reason.FIRST, 1.0, np.ones((2, 64), np.int8), mark("b")),
+        listed=Listed(Version(NOON_MS, 1), Reason.FIRST, 1.0, bytes(128), mark("b")),
         offsets={0: 1},
-        event_ids=(b"123456",) * 32,
     )
     assert len(encode_state(full)) <= 1536
-    remembering = replace(full, habit=habit_of(HABIT_LIMIT))
+    remembering = full._replace(habit=habit_of(HABIT_LIMIT))
     assert len(encode_state(remembering)) == len(encode_state(full)) + 12 * HABIT_LIMIT
 
 

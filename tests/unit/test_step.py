@@ -145,7 +145,7 @@ def test_what_is_no_behaviour_is_named_and_kept_out(fields: dict[str, Any], outc
 def test_withdrawn_consent_stops_use_at_once_until_it_is_given_again() -> None:
     state, steps = run([after(0), after(60, text="wine", consent=False), after(120, text="beer")])
     assert [step.outcome for step in steps] == [Outcome.APPLIED, Outcome.WITHDRAWN, Outcome.WITHDRAWN]
-    assert state and state.window == ()  # what was known is forgotten
+    assert state and not state.window  # what was known is forgotten
     assert steps[1].erase and steps[1].erase.cause is Cause.CONSENT
     _, steps = run([after(180, text="soap", consent=True)], state, first_offset=3)
     assert steps[0].outcome is Outcome.APPLIED
@@ -228,6 +228,17 @@ def test_the_stored_bytes_continue_a_session_exactly() -> None:
         steps.append(step)
     assert kept and state and encode_state(kept) == encode_state(state)
     assert [encode_request(r) for r in requests(steps)] == [encode_request(r) for r in requests(live)]
+
+
+def test_drift_is_that_from_the_list_before() -> None:
+    events = [after(0), after(60, text="bread"), after(61, action="view", text="soap")]
+    state, steps = run(events)
+    assert state and state.listed
+    assert [step.decision and step.decision.reason for step in steps] == ["first", "purchase", "steady"]
+    assert steps[0].drift == 1.0
+    assert steps[1].drift == state.listed.drift  # from the first list to the second
+    assert 0 < steps[2].drift == state.moved() < 1  # from the second list to now
+    assert Step(Outcome.DUPLICATE).drift == 0.0
 
 
 def test_a_request_survives_its_bytes() -> None:
