@@ -31,7 +31,6 @@ def network_of(folder: Path, kind: type[_G]) -> _G:
     network = blank_network(bundle, _shape(bundle.manifest.training), kind)
     weights = network.state_dict()
     known = {name: torch.from_numpy(held[name].copy()) for name in weights if name in held}
-    known["decoder.query"] = torch.from_numpy(_columns(held, weights["decoder.query"].shape).T.copy())
     missing = network.load_state_dict(known, strict=False).missing_keys
     if set(missing) - MADE_ANEW:
         raise ValueError(f"the graph holds no {missing}")
@@ -58,9 +57,3 @@ def _shape(training: dict[str, object]) -> Shape:
     if not isinstance(config, dict):
         raise ValueError("the manifest says nothing of the network's shape")
     return Shape(**config["shape"])
-
-
-def _columns(held: dict[str, np.ndarray], shape: torch.Size) -> np.ndarray:
-    """The one (width, V) matrix: the queries' vectors, turned for the last product."""
-    (found,) = [values for values in held.values() if values.shape == (shape[1], shape[0])]
-    return found

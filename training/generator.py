@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from agents.hints.context import Contexts
 from training.network import INT8_SCALE, ContextEncoder, Shape
-from training.prior import QueryPrior
+from training.prior import FAINT, LANES, QueryPrior
 from training.slots import SlotDecoder, greedy
 
 CPU: Final = torch.device("cpu")
+CANDIDATES: Final = 128  # of the lexicon; a multiple of LANES
 
 
 class Generator(nn.Module):
@@ -75,9 +76,27 @@ class Generator(nn.Module):
         habits: Tensor,
         habit_rows: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Queries (B, K) int32 and each hint's log-probability after those before it, (B, K) float32."""
-        logits = self.logits(events, actions, ages, repeats, interests, habits, habit_rows)
-        return greedy(logits, self.hints)
+        """Queries (B, K) int32 and each hint's log-probability after those before it, (B, K) float32.
+
+        The slots choose among the CANDIDATES that the prior wants most. What it leaves for the others counts
+        in the probabilities as if the slots added nothing to them.
+        """
+        scores = self.scores(events, actions, ages, repeats, interests, habits, habit_rows)
+        memory, bias = self.encoder(_floats(events), actions, ages, repeats, _floats(interests))
+        if scores.shape[1] <= CANDIDATES:
+            return greedy(self.decoder(memory, bias, scores), self.hints)
+        wanted, candidates = scores.topk(CANDIDATES)
+        logits = self.decoder.among(memory, bias, wanted, candidates)
+        places, chances = greedy(logits, self.hints, _rest(scores, wanted, candidates))
+        return candidates.gather(1, places.to(torch.int64)).to(torch.int32), chances
+
+
+def _rest(scores: Tensor, wanted: Tensor, candidates: Tensor) -> Tensor:
+    """log Σ exp of the scores that are no candidates', (B, 1)."""
+    most = wanted[:, :1]
+    others = (scores - most).exp().scatter(1, candidates, torch.zeros_like(wanted)).sum(1, keepdim=True)
+    # LANES equal logarithms: training.prior says why.
+    return (others.clamp(min=FAINT) * torch.ones(1, LANES, device=scores.device)).log()[:, :1] + most
 
 
 def _floats(vectors: Tensor) -> Tensor:

@@ -35,7 +35,20 @@ class SlotDecoder(nn.Module):
 
     def forward(self, memory: Tensor, bias: Tensor, scores: Tensor) -> Tensor:
         """Logits (B, K, V). memory, bias: of the context encoder; scores: (B, V)."""
-        rows, alike = scores.shape[0], True  # until they look at a context, one row is enough
+        added = self._hidden(memory, bias) @ self.query.transpose(0, 1)
+        logits: Tensor = added.reshape(*scores.shape[:1], -1, scores.shape[1]) + scores.unsqueeze(1)
+        return logits
+
+    def among(self, memory: Tensor, bias: Tensor, scores: Tensor, candidates: Tensor) -> Tensor:
+        """Logits (B, K, N) of each context's candidates (B, N), whose scores (B, N) are given."""
+        queries = self.query.index_select(0, candidates.reshape(-1)).reshape(*candidates.shape, -1)
+        hidden = self._hidden(memory, bias).reshape(candidates.shape[0], -1, queries.shape[-1])
+        logits: Tensor = hidden @ queries.transpose(1, 2) + scores.unsqueeze(1)
+        return logits
+
+    def _hidden(self, memory: Tensor, bias: Tensor) -> Tensor:
+        """(B·K, width): what the slots have made of the context and of each other."""
+        rows, alike = bias.shape[0], True  # until they look at a context, one row is enough
         x: Tensor = self.slots
         for layer in layers_of(self.layers):
             y = layer.norm(x)
@@ -43,9 +56,8 @@ class SlotDecoder(nn.Module):
             x = x + layer.attention(y, keys, values, torch.zeros(()))
             x = layer.feed_forward(layer.look(x, *layer.context(memory, rows), bias, alike=alike))
             alike = False
-        h = self.norm(x) @ self.query.transpose(0, 1)
-        logits: Tensor = h.reshape(rows, -1, scores.shape[1]) + scores.unsqueeze(1)
-        return logits
+        hidden: Tensor = self.norm(x)
+        return hidden
 
 
 def list_log_probs(logits: Tensor, lists: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,9 +87,10 @@ def list_log_probs(logits: Tensor, lists: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(present, own - left.log(), zero), torch.where(present, entropy, zero)
 
 
-def greedy(logits: Tensor, hints: int) -> tuple[Tensor, Tensor]:
+def greedy(logits: Tensor, hints: int, rest: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The likeliest query of each slot after those before it: queries (B, hints) int32 and their
     log-probabilities. Beyond K the last slot goes on. A slot with nothing left to choose gives -1.
+    rest: (B, 1), the logit of all that cannot be chosen, together.
 
     Unrolled: this is what is exported.
     """
@@ -91,7 +104,8 @@ def greedy(logits: Tensor, hints: int) -> tuple[Tensor, Tensor]:
     # All normalised in one go, which costs a small part of a log-sum-exp after each choice.
     every, queries = torch.cat(offered, 1), torch.cat(chosen, 1)
     possible = every.gather(2, queries) > HIDDEN / 2
-    scores = torch.where(possible, every.log_softmax(-1).gather(2, queries), torch.zeros_like(gone))
+    whole = every if rest is None else torch.cat([every, rest.unsqueeze(1).expand(-1, hints, -1)], -1)
+    scores = torch.where(possible, whole.log_softmax(-1).gather(2, queries), torch.zeros_like(gone))
     queries = torch.where(possible, queries, torch.full_like(queries, -1)).to(torch.int32)
     return queries.squeeze(-1), scores.squeeze(-1)
 

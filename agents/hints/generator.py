@@ -108,7 +108,14 @@ class Generator:
 def open_session(graph: bytes, *, threads: int = 1, provider: Provider = "cpu") -> GraphSession:
     """An onnxruntime session over a graph. Raises BundleError: no runtime, no such device, no such graph.
 
-    One thread a process and no spinning: more processes use more cores better than more threads do.
+    One thread a process and no spinning: more processes use more cores better than more threads do
+    (`python -m benchmarks.generation_options --cores`).
+
+    cuda: no GPU was at hand, so no run on one has ever been made; tested are the refusals. Arrays go there
+    and back with each run: a batch's inputs are some hundred kilobytes and its outputs a few, so binding them
+    to the device would save copies that are small beside the launches of the graph's nodes. CUDA graphs are
+    not enabled: they need fixed sizes. The graphs could be captured: they have no loop, no branch and no node
+    whose result's size depends on data, and contexts that only fill a batch up change no list (tests).
     """
     runtime = _onnxruntime(provider)
     options = runtime.SessionOptions()

@@ -231,3 +231,13 @@ def test_a_cuda_bundle_never_falls_back_to_the_cpu_in_silence() -> None:
 def test_telemetry_is_off_before_onnxruntime_is_imported() -> None:
     load_bundle(COMMITTED)
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+@pytest.mark.parametrize("name", ["generator.onnx", "ranker.onnx"])
+def test_the_graphs_could_be_captured_as_cuda_graphs(name: str) -> None:
+    """No control flow, no sizes that depend on data, no operators of one runtime alone."""
+    model = onnx.load(COMMITTED / name)
+    kinds = {node.op_type for node in model.graph.node}
+    assert not kinds & {"Loop", "If", "Scan", "NonZero", "Compress", "Unique", "NonMaxSuppression"}
+    assert {node.domain for node in model.graph.node} == {""}
+    assert not model.functions

@@ -17,7 +17,7 @@ from training.datasets.build import build_dataset
 from training.datasets.dataset import Dataset
 from training.datasets.dataset_config import DatasetConfig
 from training.export import export_bundle
-from training.generator import tensors
+from training.generator import CANDIDATES, tensors
 from training.ranker import load_ranker
 from training.ranker_run import RankerConfig, run_ranker
 from training.sessions import taken
@@ -82,6 +82,16 @@ def test_a_lists_scores_are_the_log_probabilities_that_training_sees(trained: Tr
         queries, scores = greedy(logits, network.hints)
         forced, _ = list_log_probs(logits, queries.long().unsqueeze(1))
     assert torch.allclose(forced.squeeze(1), scores, atol=1e-3)
+
+
+def test_choosing_among_candidates_loses_nothing_that_the_whole_lexicon_would_give(trained: Trained) -> None:
+    network = trained.checkpoint.network()
+    queries, scores = written(trained)
+    with torch.no_grad():
+        every, chances = greedy(network.logits(**tensors(trained.contexts)), network.hints)
+    assert len(trained.checkpoint.lexicon) > CANDIDATES
+    assert np.array_equal(queries, every.numpy())
+    assert np.abs(scores - chances.numpy()).max() < 0.1
 
 
 def test_the_lists_listen_to_the_context(trained: Trained) -> None:

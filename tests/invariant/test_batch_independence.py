@@ -138,3 +138,13 @@ def test_a_foreign_requests_hints_are_ordered_and_explained_in_the_bundles_own_e
 
 def test_nobody_asks_and_nothing_is_written(bundle: Bundle) -> None:
     assert bundle.generator.generate([]) == []
+
+
+def test_contexts_that_only_fill_a_batch_up_change_no_list(
+    bundle: Bundle, requests: list[HintRequest]
+) -> None:
+    """So batches of fixed sizes are possible, as CUDA graphs need them."""
+    few = [bundle.generator.own(request) for request in requests[:5]]
+    blank = replace(few[0], behaviours=(), vectors=few[0].vectors[:0], interests=0 * few[0].interests)
+    filled = bundle.generator.write(bundle.generator.contexts([*few, *[blank] * 27]))
+    assert filled[:5] == bundle.generator.write(bundle.generator.contexts(few))

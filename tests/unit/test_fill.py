@@ -102,7 +102,7 @@ def test_a_whole_list_and_a_list_without_entries_stay_as_they_are(
 
 def test_a_list_says_its_triggers_and_what_was_just_done(bundle: Bundle) -> None:
     asked = request(bundle, "Pasta", "tea", "pasta", "a", "b", "c", "d")
-    searched = replace(asked.behaviours[1], action=ACTION_CODES[Action.SEARCH])
+    searched = asked.behaviours[1]._replace(action=ACTION_CODES[Action.SEARCH])
     asked = replace(asked, behaviours=(asked.behaviours[0], searched, *asked.behaviours[2:]))
     (one,) = compose([asked], bundle, generated_at_ms=0)
     assert (one.hints.trigger, one.hints.triggers) == ("Pasta", ("Pasta", "tea", "a", "b", "c"))

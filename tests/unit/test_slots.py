@@ -160,6 +160,29 @@ def test_what_is_closed_is_not_written() -> None:
     assert scores.tolist() == [[0.0, 0.0]]
 
 
+def test_what_cannot_be_chosen_counts_in_the_probabilities_alone() -> None:
+    logits = logits_of(4, rows=2)
+    rest = torch.tensor([[1.5], [-2.0]])
+    queries, scores = greedy(logits, SLOTS, rest)
+    alone, chances = greedy(logits, SLOTS)
+    assert torch.equal(queries, alone)
+    more = torch.cat([logits, rest.unsqueeze(1).expand(-1, SLOTS, -1)], -1)
+    expected, _ = list_log_probs(more, queries.unsqueeze(1).to(torch.int64))
+    assert torch.allclose(scores, expected.squeeze(1), atol=1e-5)
+    assert (scores < chances).all()
+
+
+def test_candidates_logits_are_those_of_the_whole_lexicon() -> None:
+    torch.manual_seed(0)
+    shape = Shape(dim=8, width=16, feed_forward=16, decoder_layers=2, hints=3)
+    decoder = SlotDecoder(shape, torch.randn(9, 8))
+    memory, bias, scores = torch.randn(2 * 4, 16), torch.zeros(2, 1, 1, 4), torch.randn(2, 9)
+    wanted, candidates = scores.topk(5)
+    among = decoder.among(memory, bias, wanted, candidates)
+    every = decoder(memory, bias, scores)
+    assert torch.allclose(among, every.gather(2, candidates.unsqueeze(1).expand(-1, 3, -1)), atol=1e-5)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_drawn_lists_follow_the_policy(temperature: float) -> None:
     logits, count = logits_of(5, slots=2, queries=4), 20_000
