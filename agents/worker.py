@@ -7,6 +7,7 @@ machines without losing offsets or state.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +30,7 @@ log = structlog.get_logger("worker")
 FAILED_WITHIN_S = 5.0  # what failed has nothing to finish: whoever comes next reads it again
 WATCH_EVERY_S = 0.5
 STOOD_STILL_S = 5.0
+COLLECT_EVERY = 20_000  # new objects; a batch of events makes as many (measured: a tenth of its CPU time)
 
 
 class Worker:
@@ -133,6 +135,7 @@ class Worker:
         self._turned_s = time.monotonic()
         for app in parts.apps:
             app.finalize()
+        settle_memory()
         try:
             await asyncio.gather(*(app.start() for app in parts.apps))
         except AigqError:
@@ -230,6 +233,13 @@ class Worker:
             await drain(parts.apps, parts.hints, self.deadline)
             await parts.redis.aclose()
         await self.health.stop()
+
+
+def settle_memory() -> None:
+    """What was loaded stays: the garbage collector need not go through models and modules again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY)
 
 
 def run_worker(settings: Settings, roles: Sequence[Role] = ALL_ROLES) -> None:

@@ -22,7 +22,7 @@ from agents.worker import Worker
 from benchmarks.ingest_work import Stopwatch, given
 from streams.settings import load_settings
 
-POLL_S: Final = 0.002
+POLL_S: Final = 0.01
 
 
 def aigq() -> None:

@@ -230,14 +230,14 @@ class SessionAgent:
         for number, key in enumerate(keys):
             if number % STATES_PER_TURN == 0:
                 await asyncio.sleep(0)
-            state = self.writing.state(key)
-            if state is None:
+            due = self.writing.due_of(key)
+            if due is None:
                 continue
             # A state that was handed over whole has no offset of its own yet.
-            sources = state.offsets.keys() or {partition_of(key, self.settings.partitions)}
-            for partition in owned & sources:
-                self.due.resume(partition, state.interest.at_ms, wall_s)
-                self.writing.remember_due(partition, key.decode(), state)
+            for partition in owned & set(due.partitions or [partition_of(key, self.settings.partitions)]):
+                self.due.resume(partition, due.newest_ms, wall_s)
+                if due.due_ms:
+                    self.due.add(partition, due.due_ms, key.decode(), is_end=due.is_end)
 
 
 async def confirmed(topic: Any, key: bytes, value: bytes, partition: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from agents.session.due import DueList
-from agents.session.state import SessionState, decode_state, encode_state
+from agents.session.state import Due, SessionState, decode_state, due_of, encode_state
 from agents.session.step import Step
 from streams.errors import CodecError
 from streams.hint_request import HintRequest, encode_request
@@ -50,6 +50,14 @@ class SessionWriting:
         if state is None and self.table.read(key) is not None:
             self.metrics.dead_letters.labels("bad_state").inc()
         return state
+
+    def due_of(self, key: bytes) -> Due | None:
+        """What is due for the stored state; None: there is none, or none that can be read."""
+        data = self.table.read(key)
+        try:
+            return due_of(data) if data is not None else None
+        except CodecError:
+            return None
 
     def step(self, key: bytes, user: str, partition: int, step: Step, traceparent: bytes | None) -> None:
         """All that one step leaves; what has to be confirmed first is the caller's."""
