@@ -133,12 +133,7 @@ class SessionAgent:
         more_wait = end > batch.offset + 1
         if turn.newest_ms:
             self.due.observe(batch.partition, turn.newest_ms, time.monotonic(), more_wait=more_wait)
-        for outcome, count in turn.tally.outcomes.items():
-            self.metrics.events.labels(outcome).inc(count)
-        for (reason, refresh), count in turn.tally.decisions.items():
-            self.metrics.decisions.labels(reason, str(refresh).lower()).inc(count)
-        for reason, count in turn.tally.settled.items():
-            self.metrics.settled.labels(reason).inc(count)
+        self.writing.count(turn.tally)
 
     async def _dues(self, stream: StreamT[bytes]) -> None:
         async for event in stream.events():

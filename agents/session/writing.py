@@ -14,6 +14,7 @@ import structlog
 from agents.session.due import DueList
 from agents.session.state import Due, SessionState, decode_state, due_of, encode_state
 from agents.session.step import Step
+from agents.session.turn import Tally
 from streams.errors import CodecError
 from streams.hint_request import HintRequest, encode_request
 from streams.metrics import Metrics
@@ -83,6 +84,15 @@ class SessionWriting:
         """A request for a list."""
         headers = [("traceparent", traceparent)] if traceparent else NO_HEADERS
         self.outbox.put(self.topics.requests, partition, key, encode_request(request), headers)
+
+    def count(self, tally: Tally) -> None:
+        """What became of a batch's events."""
+        for outcome, count in tally.outcomes.items():
+            self.metrics.events.labels(outcome).inc(count)
+        for (reason, refresh), count in tally.decisions.items():
+            self.metrics.decisions.labels(reason, str(refresh).lower()).inc(count)
+        for reason, count in tally.settled.items():
+            self.metrics.settled.labels(reason).inc(count)
 
     def remember_due(self, partition: int, user: str, state: SessionState) -> None:
         """What the state owes, or when it ends."""
