@@ -192,6 +192,12 @@ class NearlineApp(faust.App):
             self.on_ready()
 
 
+async def confirmed(topic: Any, key: bytes, value: bytes, partition: int) -> None:
+    """Send, and wait until Kafka has it. Raises what Kafka says."""
+    sent = await topic.send(key=key, value=value, partition=partition)
+    await sent
+
+
 def create_app(name: str, settings: Settings) -> NearlineApp:
     """An application (consumer group) called `name`; topics, tables and agents are the caller's.
 

@@ -100,6 +100,14 @@ class Outbox:
                         raise
                     return
 
+    async def deliver(self) -> bool:
+        """Send, and wait until Kafka has all that was put before; whether it has."""
+        waiting = [parcel.delivered for parcel in self._parcels]
+        await self.send()
+        if waiting:
+            await asyncio.wait(waiting)
+        return all(not one.cancelled() and one.exception() is None for one in waiting)
+
     def _new_parcel(self, topic: str, partition: int) -> Parcel:
         builder, delivered = self.client().create_batch(), asyncio.get_running_loop().create_future()
         parcel = Parcel(topic, partition, builder, delivered, self.on_delivered.get(topic))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,17 +20,15 @@ from faust import StreamT
 from agents.session.due import DueList
 from agents.session.joining import hand_over, take_over
 from agents.session.step import Outcome, Rules, Step, apply_due
-from agents.session.turn import Turn, is_plain
+from agents.session.turn import Turn, decoded, is_plain
 from agents.session.writing import SessionWriting
-from streams.app import RAW, NearlineApp
+from streams.app import RAW, NearlineApp, confirmed
 from streams.dead_letters import set_aside
 from streams.erase_request import encode_erase
-from streams.errors import EventDecodeError
 from streams.handover import Handover, decode_handover, encode_handover
 from streams.metrics import Metrics
 from streams.received import Received
 from streams.record_batches import RecordBatch
-from streams.records import decode_event
 from streams.replay_order import partition_of
 from streams.settings import Settings
 from streams.topics import SESSION_TABLE, Topics
@@ -97,10 +96,7 @@ class SessionAgent:
         self._observe(turn, batch)
 
     async def _apply(self, record: Received, turn: Turn, batch: RecordBatch) -> None:
-        event = decode_event(record.value, record.headers, record.source, record.source.appended_ms)
-        key = event.person.encode()
-        if record.key != key:
-            raise _wrong_key()
+        key, event = decoded(record)
         if key in self.in_hand:
             await self._write(turn, batch)
             await self._free(key)
@@ -110,21 +106,25 @@ class SessionAgent:
             await self._store(key, event.person, batch.partition, step, record.headers.get("traceparent"))
 
     async def _write(self, turn: Turn, batch: RecordBatch) -> list[tuple[Received, Exception]]:
-        """States before requests: one without its state would be decided, and sent, twice.
+        """Requests, and once Kafka has them the states: a state never stands without what it decided.
 
-        Returns the records whose state cannot be written. Raises MovedError: nothing was written.
+        After a crash in between, the events come again and decide the same lists with the same versions.
+        Returns the records whose state cannot be written. Raises MovedError: no state was written.
         """
         if not self.app.is_current(batch):
             raise MovedError
         bad = list[tuple[Received, Exception]]()
         changed, requests = turn.taken()
-        for key, change in changed.items():
-            try:
-                self.writing.keep(key, change.user, batch.partition, change.state, is_new=change.is_new)
-            except Exception as error:
-                bad += [(record, error) for record in change.records]
-        for key, request, traceparent in requests:
-            self.writing.ask(key, batch.partition, request, traceparent)
+        with self._holding(changed):
+            for key, request, traceparent in requests:
+                self.writing.ask(key, batch.partition, request, traceparent)
+            if not await self.app.outbox.deliver() or not self.app.is_current(batch):
+                raise MovedError
+            for key, change in changed.items():
+                try:
+                    self.writing.keep(key, change.user, batch.partition, change.state, is_new=change.is_new)
+                except Exception as error:
+                    bad += [(record, error) for record in change.records]
         await self.app.outbox.send()
         return bad
 
@@ -165,14 +165,31 @@ class SessionAgent:
     async def _store(
         self, key: bytes, user: str, partition: int, step: Step, traceparent: bytes | None = None
     ) -> None:
-        """What takes something away for good goes first, and is confirmed; then the state and the requests.
+        """What takes something away for good, and requests, go first and are confirmed; then the state.
 
         After a crash in between, the state that is still there says it again.
         """
         if step.handover is not None or step.erase is not None:
             await self._confirm(key, partition, step)
-        self.writing.step(key, user, partition, step, traceparent)
+        with self._holding([key]):
+            for request in step.requests:
+                self.writing.ask(key, partition, request, traceparent)
+            if not await self.app.outbox.deliver():
+                return  # nothing is committed after it, and the worker ends
+            self.writing.store(key, user, partition, step)
         await self.app.outbox.send()
+
+    @contextmanager
+    def _holding(self, keys: Iterable[bytes]) -> Iterator[None]:
+        """Other agents wait for these keys' states, which are about to be stored."""
+        held, mine = asyncio.Event(), list(keys)
+        self.in_hand.update(dict.fromkeys(mine, held))
+        try:
+            yield
+        finally:
+            for key in mine:
+                self.in_hand.pop(key, None)
+            held.set()
 
     async def _free(self, key: bytes) -> None:
         """Wait while another agent has the key's state in hand: it is about to store one made from it."""
@@ -180,14 +197,11 @@ class SessionAgent:
             await self.in_hand[key].wait()
 
     async def _confirm(self, key: bytes, partition: int, step: Step) -> None:
-        self.in_hand[key] = asyncio.Event()
-        try:
+        with self._holding([key]):
             if step.handover is not None:
                 await self._hand_on(step.handover)
             if step.erase is not None:
                 await confirmed(self.requests, key, encode_erase(step.erase), partition)
-        finally:
-            self.in_hand.pop(key).set()
 
     async def _hand_on(self, handover: Handover) -> None:
         partition = partition_of(handover.key, self.settings.partitions)
@@ -233,17 +247,3 @@ class SessionAgent:
                 self.due.resume(partition, due.newest_ms, wall_s)
                 if due.due_ms:
                     self.due.add(partition, due.due_ms, key.decode(), is_end=due.is_end)
-
-
-async def confirmed(topic: Any, key: bytes, value: bytes, partition: int) -> None:
-    """Send, and wait until Kafka has it. Raises what Kafka says."""
-    sent = await topic.send(key=key, value=value, partition=partition)
-    await sent
-
-
-def _wrong_key() -> EventDecodeError:
-    return EventDecodeError(
-        "The record's key is not the event's user_id (or client_id).",
-        reason="wrong_key",
-        action="Produce with that key, so that one person's events stay in one partition.",
-    )

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from agents.session.rules import Outcome, Rules, Step
 from agents.session.state import SessionState
 from agents.session.step import apply_event
+from streams.errors import EventDecodeError
 from streams.hint_request import HintRequest
 from streams.received import Received
-from streams.records import BehaviorEvent
+from streams.records import BehaviorEvent, decode_event
 
 
 @dataclass(slots=True)
@@ -94,3 +95,16 @@ class Turn:
 def is_plain(step: Step) -> bool:
     """Whether the step takes nothing away for good: then its state may wait for the others of the batch."""
     return step.handover is None and step.erase is None and not step.ended
+
+
+def decoded(record: Received) -> tuple[bytes, BehaviorEvent]:
+    """The person's key and the event. Raises EventError."""
+    event = decode_event(record.value, record.headers, record.source, record.source.appended_ms)
+    key = event.person.encode()
+    if record.key != key:
+        raise EventDecodeError(
+            "The record's key is not the event's user_id (or client_id).",
+            reason="wrong_key",
+            action="Produce with that key, so that one person's events stay in one partition.",
+        )
+    return key, event

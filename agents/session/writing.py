@@ -60,16 +60,15 @@ class SessionWriting:
         except CodecError:
             return None
 
-    def step(self, key: bytes, user: str, partition: int, step: Step, traceparent: bytes | None) -> None:
-        """All that one step leaves; what has to be confirmed first is the caller's."""
-        if step.ended and self.table.read(key) is not None:
+    def store(self, key: bytes, user: str, partition: int, step: Step) -> None:
+        """The state that one step leaves, or its end."""
+        is_new = self.table.read(key) is None
+        if step.ended and not is_new:
             self.metrics.users.dec()
             self.table.erase(key)
             self.outbox.put(self.topics.changelog, partition, key, None)
         if step.state is not None:
-            self.keep(key, user, partition, step.state, is_new=self.table.read(key) is None)
-        for request in step.requests:
-            self.ask(key, partition, request, traceparent)
+            self.keep(key, user, partition, step.state, is_new=is_new)
 
     def keep(self, key: bytes, user: str, partition: int, state: SessionState, *, is_new: bool) -> None:
         """A user's new state."""
