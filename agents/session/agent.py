@@ -80,7 +80,7 @@ class SessionAgent:
                 await self._batch(batch)
 
     async def _batch(self, batch: RecordBatch) -> None:
-        """Apply a batch and write what it changed. Nothing is awaited while a change is unwritten."""
+        """Apply a batch and write what it changed. What is awaited meanwhile finds nothing half done."""
         turn, bad = Turn(self.writing.state_of_event), list[tuple[Received, Exception]]()
         for row in batch.records:
             record = Received.of_record(row)
