@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agents.hints.bundle import Bundle
+from agents.hints.context import Contexts, QueryIndex, context_arrays
 from agents.hints.generator import Candidate
 from agents.think.folder_entries import FolderEntries, folder_entries
 from aigq.main import app
@@ -47,8 +48,11 @@ NEVER_HELD = ("gas", "stamps", "ice")
 class Fixed:
     """A generator that always writes the same list."""
 
-    def generate(self, requests: Sequence[HintRequest]) -> list[list[Candidate]]:
-        return [[Candidate(query, -1.0) for query in WRITTEN] for _ in requests]
+    def contexts(self, requests: Sequence[HintRequest]) -> Contexts:
+        return context_arrays(requests, QueryIndex([]))
+
+    def write(self, contexts: Contexts) -> list[list[Candidate]]:
+        return [[Candidate(query, -1.0) for query in WRITTEN] for _ in range(len(contexts))]
 
 
 @pytest.fixture(scope="module")
