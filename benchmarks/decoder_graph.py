@@ -6,7 +6,7 @@ the choice of distinct queries.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from agents.session.window import WINDOW_LIMIT
-from benchmarks.sequence_in_ctranslate2 import Tokens
 from training.export import OPSET
 from training.generator import Generator
 from training.network import HIDDEN
 from training.slots import greedy
+
+if TYPE_CHECKING:  # CTranslate2 is in the extra [bench]
+    from benchmarks.sequence_in_ctranslate2 import Tokens
 
 PADDING: Final = -1
 

@@ -112,10 +112,10 @@ def one_long_node(size: int) -> Callable[[], Parts]:
             helper.make_node(
                 "ConstantOfShape",
                 ["square"],
-                ["ones"],
+                ["fault_ones"],
                 value=helper.make_tensor("v", TensorProto.INT64, [1], [1]),
             ),
-            helper.make_node("MatMul", ["ones", "ones"], ["product"]),
+            helper.make_node("MatMul", ["fault_ones", "fault_ones"], ["product"]),
             helper.make_node("ReduceMin", ["product"], ["least"], keepdims=0),
             helper.make_node("Cast", ["least"], ["least_float"], to=TensorProto.FLOAT),
             helper.make_node("Mul", ["least_float", "nothing"], ["extra"]),

@@ -101,7 +101,7 @@ def from_the_future(folder: Path) -> None:
 
 
 def of_another_format(folder: Path) -> None:
-    change_manifest(folder, lambda found: found.update(format=4))
+    change_manifest(folder, lambda found: found.update(format=99))
 
 
 def in_the_middle_of_a_copy(folder: Path) -> None:
