@@ -73,15 +73,18 @@ class OrderlyRecovery(Recovery):
                 self._set_recovery_ended()
                 self.signal_recovery_end.set()
 
-    def _take(self, batch: RecordBatch) -> None:
+    def _take(self, message: Any) -> None:
         """What is read after the recovery, or of another's partition, is not for the store."""
-        if not self.in_recovery or batch.tp not in self.active_tps:
+        tp = message.tp
+        if not self.in_recovery or tp not in self.active_tps:
             return
-        seen = self.active_offsets.get(batch.tp)
-        changes = _changes(batch.tp, batch.records, -1 if seen is None else seen)
+        # Of a table that was not declared as batched they come one at a time.
+        records = message.records if isinstance(message, RecordBatch) else [message]
+        seen = self.active_offsets.get(tp)
+        changes = _changes(tp, records, -1 if seen is None else seen)
         if changes:
-            cast(Any, self.tp_to_table[batch.tp]).apply_changelog_batch(changes)
-            self.active_offsets[batch.tp] = changes[-1].offset
+            cast(Any, self.tp_to_table[tp]).apply_changelog_batch(changes)
+            self.active_offsets[tp] = changes[-1].offset
 
     async def _seek_uncommitted(self, consumer: Any) -> None:
         thread = consumer._thread
