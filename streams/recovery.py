@@ -68,23 +68,24 @@ class OrderlyRecovery(Recovery):
             except TimeoutError:
                 pass
             else:
-                self._take(event.message)
+                self._take(event)
             if self.in_recovery and not self.need_recovery():
                 self._set_recovery_ended()
                 self.signal_recovery_end.set()
 
-    def _take(self, message: Any) -> None:
+    def _take(self, event: Any) -> None:
         """What is read after the recovery, or of another's partition, is not for the store."""
-        tp = message.tp
+        message, tp = event.message, event.message.tp
         if not self.in_recovery or tp not in self.active_tps:
             return
         # Of a table that was not declared as batched they come one at a time.
-        records = message.records if isinstance(message, RecordBatch) else [message]
-        seen = self.active_offsets.get(tp)
-        changes = _changes(tp, records, -1 if seen is None else seen)
+        known = self.active_offsets.get(tp)
+        seen = -1 if known is None else known
+        single: list[Any] = [event] if message.offset > seen else []
+        changes = _changes(tp, message.records, seen) if isinstance(message, RecordBatch) else single
         if changes:
             cast(Any, self.tp_to_table[tp]).apply_changelog_batch(changes)
-            self.active_offsets[tp] = changes[-1].offset
+            self.active_offsets[tp] = message.offset
 
     async def _seek_uncommitted(self, consumer: Any) -> None:
         thread = consumer._thread
