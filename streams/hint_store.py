@@ -7,7 +7,7 @@
         shown = answer.queries, answer.list_id
 
 `AsyncHintReader` is the same with ``async with`` and ``await``. One answer costs one round trip in steady
-state, if the triggers are named: texts of what the user did last, newest first. It is the user's newest
+state. Triggers are texts of what the user did last, newest first. An answer is the user's newest
 hints, then older runs', then Think's for the triggers, then popular ones, then pinned ones; after the third
 hint some places are Think's (`think_places`, see streams.think_merge). No query twice, none that is denied
 (a new denial counts within 2 s). An unknown user is no error. Values in Redis that are none of ours are

@@ -115,9 +115,8 @@ class QueryPrior(nn.Module):
         numbers = habits[:, :, 0]
         flat = numbers.reshape(-1)
         shown = (numbers > 0).to(torch.float32)
-        facts = self._facts(habits, rows, shown.unsqueeze(-1), visit).flatten(
-            0, 1
-        )  # two sizes: one Gemm each
+        # Of two sizes, rows and facts: one Gemm for each layer.
+        facts = self._facts(habits, rows, shown.unsqueeze(-1), visit).flatten(0, 1)
         verdict = self.verdict(F.relu(self.facts(facts))).reshape(*numbers.shape, -1)
         gates = (F.softplus(verdict[:, :, 1]) * shown).unsqueeze(-1)
         strengths = self.nearness.index_select(0, flat).reshape(*numbers.shape, -1) * gates
@@ -135,9 +134,8 @@ class QueryPrior(nn.Module):
         ages = habits[:, :, 2].to(torch.float32).unsqueeze(-1) * (1 / AGE_STEPS)
         item = self.item.weight.index_select(0, flat).reshape(*numbers.shape, ITEM)
         popular = F.pad(self.popularity, (1, 0)).index_select(0, flat).reshape(*numbers.shape, 1)
-        around = self._around((counts * shown).squeeze(-1), rows, visit).unsqueeze(1) * torch.ones_like(
-            counts
-        )
+        of_context = self._around((counts * shown).squeeze(-1), rows, visit)
+        around = of_context.unsqueeze(1) * torch.ones_like(counts)
         parts = around[:, :, :VISIT], counts, ages * 0.2, around[:, :, VISIT:], popular * 0.1, item
         return torch.cat(parts, -1)
 

@@ -25,7 +25,7 @@ from agents.session.writing import SessionWriting
 from streams.app import RAW, NearlineApp, confirmed
 from streams.dead_letters import set_aside
 from streams.erase_request import encode_erase
-from streams.handover import Handover, decode_handover, encode_handover
+from streams.handover import decode_handover, encode_handover
 from streams.metrics import Metrics
 from streams.received import Received
 from streams.record_batches import RecordBatch
@@ -81,7 +81,7 @@ class SessionAgent:
 
     async def _batch(self, batch: RecordBatch) -> None:
         """Apply a batch and write what it changed. What is awaited meanwhile finds nothing half done."""
-        turn, bad = Turn(self.writing.state_of_event), list[tuple[Received, Exception]]()
+        turn = Turn(self.writing.state_of_event)
         for row in batch.records:
             record = Received.of_record(row)
             try:
@@ -89,10 +89,11 @@ class SessionAgent:
             except MovedError:
                 raise
             except Exception as error:
-                bad.append((record, error))
-        bad += await self._write(turn, batch)
-        for record, problem in bad:
-            await self._set_aside(record, problem)
+                turn.bad.append((record, error))
+        await self._write(turn, batch)
+        for record, problem in turn.bad:
+            await set_aside(self.dead_letters, record, problem, self.metrics)
+            self.metrics.events.labels("dead_lettered").inc()
         self._observe(turn, batch)
 
     async def _apply(self, record: Received, turn: Turn, batch: RecordBatch) -> None:
@@ -103,17 +104,18 @@ class SessionAgent:
         step = turn.apply(record, key, event, self.rules)
         if not is_plain(step):
             await self._write(turn, batch)
-            await self._store(key, event.person, batch.partition, step, record.headers.get("traceparent"))
+            await self._store(
+                key, event.person, batch.partition, step, record.headers.get("traceparent"), batch
+            )
 
-    async def _write(self, turn: Turn, batch: RecordBatch) -> list[tuple[Received, Exception]]:
+    async def _write(self, turn: Turn, batch: RecordBatch) -> None:
         """Requests, and once Kafka has them the states: a state never stands without what it decided.
 
         After a crash in between, the events come again and decide the same lists with the same versions.
-        Returns the records whose state cannot be written. Raises MovedError: no state was written.
+        Raises MovedError: no state was written.
         """
         if not self.app.is_current(batch):
             raise MovedError
-        bad = list[tuple[Received, Exception]]()
         changed, requests = turn.taken()
         with self._holding(changed):
             for key, request, traceparent in requests:
@@ -124,9 +126,8 @@ class SessionAgent:
                 try:
                     self.writing.keep(key, change.user, batch.partition, change.state, is_new=change.is_new)
                 except Exception as error:
-                    bad += [(record, error) for record in change.records]
+                    turn.bad += [(record, error) for record in change.records]
         await self.app.outbox.send()
-        return bad
 
     def _observe(self, turn: Turn, batch: RecordBatch) -> None:
         end = self.app.consumer.highwater(batch.tp) or 0
@@ -163,11 +164,18 @@ class SessionAgent:
                 await set_aside(self.dead_letters, Received.of_event(event), error, self.metrics)
 
     async def _store(
-        self, key: bytes, user: str, partition: int, step: Step, traceparent: bytes | None = None
+        self,
+        key: bytes,
+        user: str,
+        partition: int,
+        step: Step,
+        traceparent: bytes | None = None,
+        batch: RecordBatch | None = None,
     ) -> None:
         """What takes something away for good, and requests, go first and are confirmed; then the state.
 
-        After a crash in between, the state that is still there says it again.
+        After a crash in between, the state that is still there says it again. Raises MovedError for a step of
+        a batch whose partition moved meanwhile.
         """
         if step.handover is not None or step.erase is not None:
             await self._confirm(key, partition, step)
@@ -176,6 +184,8 @@ class SessionAgent:
                 self.writing.ask(key, partition, request, traceparent)
             if not await self.app.outbox.deliver():
                 return  # nothing is committed after it, and the worker ends
+            if batch is not None and not self.app.is_current(batch):
+                raise MovedError
             self.writing.store(key, user, partition, step)
         await self.app.outbox.send()
 
@@ -198,18 +208,11 @@ class SessionAgent:
 
     async def _confirm(self, key: bytes, partition: int, step: Step) -> None:
         with self._holding([key]):
-            if step.handover is not None:
-                await self._hand_on(step.handover)
+            if (given := step.handover) is not None:
+                place = partition_of(given.key, self.settings.partitions)
+                await confirmed(self.handovers, given.key, encode_handover(given), place)
             if step.erase is not None:
                 await confirmed(self.requests, key, encode_erase(step.erase), partition)
-
-    async def _hand_on(self, handover: Handover) -> None:
-        partition = partition_of(handover.key, self.settings.partitions)
-        await confirmed(self.handovers, handover.key, encode_handover(handover), partition)
-
-    async def _set_aside(self, record: Received, error: Exception) -> None:
-        await set_aside(self.dead_letters, record, error, self.metrics)
-        self.metrics.events.labels("dead_lettered").inc()
 
     async def _send_due(self) -> None:
         if not self.app.ready:  # partitions are moving: what is due is found again in the states

@@ -168,10 +168,10 @@ def _settle(state: SessionState, rules: Rules) -> SessionState:
 
 
 def _asked_again(state: SessionState, user: str, source: Source, rules: Rules) -> tuple[HintRequest, ...]:
-    """After a crash the newest stored decision's request may be missing from Kafka: send it again.
+    """A worker of an older release wrote a state before the requests that it knows of: after its crash the
+    newest may be missing from Kafka, and the last applied event, which comes again, sends it once more.
 
-    Offsets are committed only after all sends before them, so a missing request implies that the
-    last applied event comes again; it alone asks, and Redis ignores a version it has.
+    The window may have moved on since, so the first request of a version counts; Redis ignores the second.
     """
     if state.listed is None or source.offset != state.offsets[source.partition]:
         return ()

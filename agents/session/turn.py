@@ -55,13 +55,15 @@ class Tally:
 class Turn:
     """The unwritten part of one batch. stored: a key's state as it stands in the store, or None.
 
-    newest_ms: of the events so far, by their own time.
+    newest_ms: of the events so far, by their own time. bad: records that cannot be used, or their state not
+    be written.
     """
 
     stored: Callable[[bytes], SessionState | None]
     changed: dict[bytes, Changed] = field(default_factory=dict)
     requests: list[tuple[bytes, HintRequest, bytes | None]] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
+    bad: list[tuple[Received, Exception]] = field(default_factory=list)
     newest_ms: int = 0
 
     def apply(self, record: Received, key: bytes, event: BehaviorEvent, rules: Rules) -> Step:

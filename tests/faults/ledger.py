@@ -18,10 +18,12 @@ from agents.hints.compose import compose
 from agents.offline_sessions import OfflineSessions
 from agents.serving import open_bundle, rules_of
 from agents.session.state import SessionState, decode_state
-from streams.errors import EventDecodeError, EventError
+from agents.session.turn import decoded
+from streams.errors import EventError
 from streams.hint_list import HintList
 from streams.hint_request import decode_request
-from streams.records import BehaviorEvent, Source, decode_event
+from streams.received import Received
+from streams.records import BehaviorEvent
 from streams.replay_order import ReplayRecord
 from tests.faults.known_stream import BAD, COPY, GOOD, HEADER, LATE, RIGHT
 from tests.shop import Shop
@@ -168,14 +170,11 @@ def in_order(records: list[Any]) -> list[Any]:
 
 
 def as_agent_reads(record: Any) -> ReplayRecord:
-    """A record of the topic, decoded by the rules of the session agent."""
-    source = Source(record.topic, record.partition, record.offset, record.timestamp)
+    """A record of the topic, decoded as the session agent does it."""
     event: BehaviorEvent | None = None
     error: EventError | None = None
     try:
-        event = decode_event(record.value, dict(record.headers or ()), source, source.appended_ms)
-        if event.person.encode() != record.key:
-            event, error = None, EventDecodeError("another key", reason="wrong_key", action="-")
+        _, event = decoded(Received.of_record(record))
     except EventError as unusable:
         error = unusable
     return ReplayRecord(record.offset, 0, record.key, record.value, [], event, error)

@@ -279,7 +279,7 @@ def test_without_a_client_certificate_the_door_stays_shut(redis_url: str, author
         "redis+cluster://127.0.0.1:1/3",
         "redis+cluster://",
         "redis+cluster://host:port",
-        "unix+cluster:///tmp/redis",
+        "unix+cluster:///redis.sock",
         "redis+other://127.0.0.1",
     ],
 )
