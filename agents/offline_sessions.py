@@ -87,11 +87,12 @@ class OfflineSessions:
             self.states[key] = encode_state(step.state)
         if step.decision is not None and step.outcome is Outcome.APPLIED:
             self.decisions[step.decision.reason] += 1
-        for request in step.requests:
-            self.asked += 1
-            waiting = self.requests.get(request.user)
-            if waiting is None or request.version >= waiting[0]:
-                self.requests[request.user] = (request.version, encode_request(request))
+        self.asked += len(step.decided)
+        if step.decided:
+            newest = step.decided[-1]
+            waiting = self.requests.get(newest.user)
+            if waiting is None or newest.listed.version >= waiting[0]:
+                self.requests[newest.user] = (newest.listed.version, encode_request(newest.request()))
 
     def _hand_on(self, handover: Handover) -> None:
         """What the topic of hand-overs would carry, at once: here all partitions are at hand."""
@@ -116,8 +117,8 @@ class OfflineSessions:
         if step.decision is not None:
             row |= {"reason": step.decision.reason, "refresh": step.decision.refresh}
             row |= {"wanted": step.decision.wanted, "drift": round(step.drift, 4)}
-        if step.requests:
-            row["requests"] = [f"{request.reason} {request.version}" for request in step.requests]
+        if step.decided:
+            row["requests"] = [f"{one.listed.reason} {one.listed.version}" for one in step.decided]
         if self.trace is not None:
             self.trace.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 

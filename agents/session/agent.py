@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -116,17 +117,12 @@ class SessionAgent:
         """
         if not self.app.is_current(batch):
             raise MovedError
-        changed, requests = turn.taken()
+        changed = turn.taken()
         with self._holding(changed):
-            for key, request, traceparent in requests:
-                self.writing.ask(key, batch.partition, request, traceparent)
+            asked = turn.each(changed, partial(self.writing.ask_for, batch.partition))
             if not await self.app.outbox.deliver() or not self.app.is_current(batch):
                 raise MovedError
-            for key, change in changed.items():
-                try:
-                    self.writing.keep(key, change.user, batch.partition, change.state, is_new=change.is_new)
-                except Exception as error:
-                    turn.bad += [(record, error) for record in change.records]
+            turn.each(asked, partial(self.writing.keep, batch.partition))
         await self.app.outbox.send()
 
     def _observe(self, turn: Turn, batch: RecordBatch) -> None:
@@ -144,7 +140,7 @@ class SessionAgent:
                 step = apply_due(self.writing.state(event.key), user, due_ms, self.rules)
                 await self._store(event.key, user, event.message.partition, step)
                 if step.outcome is Outcome.APPLIED:
-                    self.metrics.settled.labels(step.requests[0].reason).inc()
+                    self.metrics.settled.labels(step.decided[0].listed.reason).inc()
             except Exception as error:
                 await set_aside(self.dead_letters, Received.of_event(event), error, self.metrics)
 
@@ -180,8 +176,8 @@ class SessionAgent:
         if step.handover is not None or step.erase is not None:
             await self._confirm(key, partition, step)
         with self._holding([key]):
-            for request in step.requests:
-                self.writing.ask(key, partition, request, traceparent)
+            for decided in step.decided:
+                self.writing.ask(partition, key, decided, traceparent)
             if not await self.app.outbox.deliver():
                 return  # nothing is committed after it, and the worker ends
             if batch is not None and not self.app.is_current(batch):

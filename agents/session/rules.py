@@ -8,9 +8,12 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
+import numpy as np
+
 from agents.session.interest import Interest, InterestPolicy, gain_of
 from agents.session.refresh import Decision, RefreshPolicy
 from agents.session.state import SessionState
+from agents.session.state_parts import Listed
 from streams.erase_request import EraseRequest
 from streams.handover import Handover
 from streams.hint_request import Behaviour, Float, HintRequest, Int8
@@ -85,8 +88,47 @@ class Rules:
         return interest
 
 
+class DecidedList(NamedTuple):
+    """A list that was decided, and the state as of then. Its request costs more than the decision.
+
+    appended_ms: when Kafka appended the event that asked for it (0: none did).
+    """
+
+    state: SessionState
+    user: str
+    encoder: TextEncoder
+    appended_ms: int = 0
+
+    @property
+    def listed(self) -> Listed:
+        """Version, reason, drift and interests."""
+        if self.state.listed is None:
+            raise AssertionError("the state is the one after the decision")
+        return self.state.listed
+
+    def request(self) -> HintRequest:
+        """The request, from the behaviours up to the decision."""
+        listed = self.listed
+        behaviours = tuple([b for b in self.state.window if b.at_ms <= listed.version.as_of_ms])
+        vectors = [self.encoder.embed(behaviour.text) for behaviour in behaviours]
+        return HintRequest(
+            user=self.user,
+            version=listed.version,
+            reason=listed.reason,
+            drift=listed.drift,
+            encoder=self.encoder.name,
+            behaviours=behaviours,
+            vectors=np.array(vectors, np.int8).reshape(-1, self.encoder.dim),
+            interests=listed.units(),
+            habit=self.state.habit,
+            application=self.state.application,
+            locale=self.state.locale,
+            appended_ms=self.appended_ms,
+        )
+
+
 class Step(NamedTuple):
-    """`state` is None when nothing is to be stored; `requests` are in version order.
+    """`state` is None when nothing is to be stored; `decided` are in version order.
 
     erase: the person's lists go. handover: to be confirmed by Kafka before `state` is stored. ended: the
     stored state is to be dropped.
@@ -95,10 +137,15 @@ class Step(NamedTuple):
     outcome: Outcome
     state: SessionState | None = None
     decision: Decision | None = None
-    requests: tuple[HintRequest, ...] = ()
+    decided: tuple[DecidedList, ...] = ()
     erase: EraseRequest | None = None
     handover: Handover | None = None
     ended: bool = False
+
+    @property
+    def requests(self) -> tuple[HintRequest, ...]:
+        """The decided lists' requests, made anew each time."""
+        return tuple([one.request() for one in self.decided])
 
     @property
     def drift(self) -> float:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from agents.session.forgetting import deleted, erased_again, kept_out, readmitted, withdrawn
 from agents.session.joining import asked_for, late_behaviour
 from agents.session.refresh import Decision, Reason, Standing, decide_refresh
+from agents.session.rules import DecidedList
 from agents.session.rules import Outcome as Outcome
 from agents.session.rules import Rules as Rules
 from agents.session.rules import Step as Step
@@ -26,8 +25,8 @@ from agents.session.state_changes import (
     with_encoder,
     with_list,
 )
-from agents.session.state_parts import Listed, Owed
-from streams.hint_request import Behaviour, HintRequest, Version
+from agents.session.state_parts import Owed
+from streams.hint_request import Behaviour, Version
 from streams.records import Action, BehaviorEvent, Source
 
 FEEDBACK_PREFIX: Final = "hint_"
@@ -49,12 +48,10 @@ def apply_event(state: SessionState | None, event: BehaviorEvent, source: Source
     if state is None:
         state = new_state(rules)
     if source.offset <= state.offsets.get(source.partition, -1):
-        again = _asked_again(state, event.person, source, rules)
         is_last = source.offset == state.offsets[source.partition]
         return Step(
             Outcome.REPLAYED,
             state if is_last else None,  # a store on disk may know it while the changelog does not
-            requests=again,
             erase=erased_again(state, event.person, source),
             handover=handover,
         )
@@ -73,7 +70,7 @@ def _apply_usable(
         return Step(Outcome.DUPLICATE)
     state, settled = _settle_before(with_encoder(state, rules), event, source, rules)
     if behaviour is None:
-        return Step(Outcome.APPLIED, _with_place(state, event, source), requests=settled)
+        return Step(Outcome.APPLIED, _with_place(state, event, source), decided=settled)
     grown = with_behaviour(state, behaviour, digest, rules)
     if grown is None:
         return Step(Outcome.TOO_LATE)
@@ -98,13 +95,12 @@ def apply_due(state: SessionState | None, user: str, due_ms: int, rules: Rules) 
         return Step(Outcome.FORGOTTEN, ended=True)
     if state.owed.due_ms != due_ms or not state.consent:
         again = state.listed is not None and state.listed.version.as_of_ms == due_ms
-        void = state.listed is not None and state.listed.reason is Reason.CONSENT
-        requests = (_request(state, user, Source("", 0, 0), rules),) if again and not void else ()
-        return Step(Outcome.REPLAYED, state if again else None, requests=requests)
+        return Step(Outcome.REPLAYED, state if again else None)
+    reason = state.owed.reason
     state = _settle(with_encoder(state, rules), rules)
-    decision = Decision(True, _listed(state).reason, _listed(state).reason)
-    request = _request(state, user, Source("", 0, 0), rules)
-    return Step(Outcome.APPLIED, state, decision, (request,))
+    return Step(
+        Outcome.APPLIED, state, Decision(True, reason, reason), (DecidedList(state, user, rules.encoder),)
+    )
 
 
 def _unusable(event: BehaviorEvent) -> Outcome:
@@ -122,7 +118,7 @@ def _changes_consent(state: SessionState | None, event: BehaviorEvent) -> bool:
 
 
 def _decide(
-    state: SessionState, event: BehaviorEvent, source: Source, rules: Rules, settled: tuple[HintRequest, ...]
+    state: SessionState, event: BehaviorEvent, source: Source, rules: Rules, settled: tuple[DecidedList, ...]
 ) -> Step:
     now_ms = state.interest.at_ms
     standing = Standing(
@@ -137,7 +133,7 @@ def _decide(
     decision = decide_refresh(standing, event.action_name, rules.refresh)
     if decision.refresh:
         state = with_list(state, Version(now_ms, source.offset), decision.reason, rules)
-        settled = (*settled, _request(state, event.person, source, rules))
+        settled = (*settled, DecidedList(state, event.person, rules.encoder, source.appended_ms))
     elif decision.reason is Reason.COOLDOWN and not state.owed.due_ms:
         due_ms = standing.listed_at_ms + rules.refresh.cooldown_ms
         state = state._replace(owed=Owed(due_ms, decision.wanted))
@@ -154,54 +150,14 @@ def _listed_at_ms(state: SessionState) -> int:
 
 def _settle_before(
     state: SessionState, event: BehaviorEvent, source: Source, rules: Rules
-) -> tuple[SessionState, tuple[HintRequest, ...]]:
+) -> tuple[SessionState, tuple[DecidedList, ...]]:
     """A refresh that fell due before this event comes first, as if a timer had been on time."""
     if not state.owed.due_ms or event.timestamp < state.owed.due_ms:
         return state, ()
     state = _settle(state, rules)
-    return state, (_request(state, event.person, source, rules),)
+    return state, (DecidedList(state, event.person, rules.encoder, source.appended_ms),)
 
 
 def _settle(state: SessionState, rules: Rules) -> SessionState:
     version = Version(state.owed.due_ms, max(state.offsets.values(), default=0))
     return with_list(state, version, state.owed.reason, rules)
-
-
-def _asked_again(state: SessionState, user: str, source: Source, rules: Rules) -> tuple[HintRequest, ...]:
-    """A worker of an older release wrote a state before the requests that it knows of: after its crash the
-    newest may be missing from Kafka, and the last applied event, which comes again, sends it once more.
-
-    The window may have moved on since, so the first request of a version counts; Redis ignores the second.
-    """
-    if state.listed is None or source.offset != state.offsets[source.partition]:
-        return ()
-    if state.listed.reason is Reason.CONSENT:  # no list, but the end of all before
-        return ()
-    return (_request(with_encoder(state, rules), user, source, rules),)
-
-
-def _listed(state: SessionState) -> Listed:
-    if state.listed is None:
-        raise AssertionError("a request is made after a list was decided")
-    return state.listed
-
-
-def _request(state: SessionState, user: str, source: Source, rules: Rules) -> HintRequest:
-    """The request for the list that `state.listed` decided, from the behaviours up to then."""
-    listed = _listed(state)
-    behaviours = tuple([b for b in state.window if b.at_ms <= listed.version.as_of_ms])
-    vectors = [rules.encoder.embed(behaviour.text) for behaviour in behaviours]
-    return HintRequest(
-        user=user,
-        version=listed.version,
-        reason=listed.reason,
-        drift=listed.drift,
-        encoder=rules.encoder.name,
-        behaviours=behaviours,
-        vectors=np.array(vectors, np.int8).reshape(-1, rules.encoder.dim),
-        interests=listed.units(),
-        habit=state.habit,
-        application=state.application,
-        locale=state.locale,
-        appended_ms=source.appended_ms,
-    )

@@ -2,7 +2,8 @@
 
 Pure: states come in by a function, and what is to be written goes out. Each event is applied by
 `step.apply_event`, on the state that the one before it left, so that a batch ends where its events, taken
-one at a time, would have ended.
+one at a time, would have ended. Of a user's lists the newest alone is asked for: it would take the place of
+the others as soon as they were made.
 """
 
 from __future__ import annotations
@@ -11,23 +12,24 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agents.session.rules import Outcome, Rules, Step
+from agents.session.rules import DecidedList, Outcome, Rules, Step
 from agents.session.state import SessionState
 from agents.session.step import apply_event
 from streams.errors import EventDecodeError
-from streams.hint_request import HintRequest
 from streams.received import Received
 from streams.records import BehaviorEvent, decode_event
 
 
 @dataclass(slots=True)
 class Changed:
-    """A user's newest state, and the records that it was made from."""
+    """A user's newest state, the newest list that was decided, and the records that they were made from."""
 
     user: str
     state: SessionState
     is_new: bool
     records: list[Received] = field(default_factory=list)
+    decided: DecidedList | None = None
+    traceparent: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     decisions: Counter[tuple[str, bool]] = field(default_factory=Counter)
     settled: Counter[str] = field(default_factory=Counter)
+    superseded: int = 0
 
     def add(self, step: Step) -> None:
         """One more step. Requests that are not the event's own were owed before it."""
@@ -47,8 +50,8 @@ class Tally:
         if step.decision is not None:
             own = int(step.decision.refresh)
             self.decisions[step.decision.reason, step.decision.refresh] += 1
-        for request in step.requests[: len(step.requests) - own]:
-            self.settled[request.reason] += 1
+        for one in step.decided[: len(step.decided) - own]:
+            self.settled[one.listed.reason] += 1
 
 
 @dataclass(slots=True)
@@ -61,7 +64,6 @@ class Turn:
 
     stored: Callable[[bytes], SessionState | None]
     changed: dict[bytes, Changed] = field(default_factory=dict)
-    requests: list[tuple[bytes, HintRequest, bytes | None]] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     bad: list[tuple[Received, Exception]] = field(default_factory=list)
     newest_ms: int = 0
@@ -77,21 +79,36 @@ class Turn:
             self._keep(record, key, event.person, step, is_new=state is None)
         return step
 
-    def taken(self) -> tuple[dict[bytes, Changed], list[tuple[bytes, HintRequest, bytes | None]]]:
-        """What is to be written now: states by key, then (key, request, traceparent)."""
-        changed, requests = self.changed, self.requests
-        self.changed, self.requests = {}, []
-        return changed, requests
+    def taken(self) -> dict[bytes, Changed]:
+        """What is to be written now, by key."""
+        changed, self.changed = self.changed, {}
+        return changed
+
+    def each(
+        self, changed: dict[bytes, Changed], write: Callable[[bytes, Changed], None]
+    ) -> dict[bytes, Changed]:
+        """Write each; returns those for which it succeeded. The others' records are bad."""
+        done = {}
+        for key, change in changed.items():
+            try:
+                write(key, change)
+            except Exception as error:
+                self.bad += [(record, error) for record in change.records]
+            else:
+                done[key] = change
+        return done
 
     def _keep(self, record: Received, key: bytes, user: str, step: Step, *, is_new: bool) -> None:
-        if step.state is not None:
-            known = self.changed.get(key)
-            if known is None:
-                known = self.changed[key] = Changed(user, step.state, is_new)
-            known.state = step.state
-            known.records.append(record)
-        for request in step.requests:
-            self.requests.append((key, request, record.headers.get("traceparent")))
+        if step.state is None:  # nothing was decided either
+            return
+        known = self.changed.get(key)
+        if known is None:
+            known = self.changed[key] = Changed(user, step.state, is_new)
+        known.state = step.state
+        known.records.append(record)
+        if step.decided:
+            self.tally.superseded += len(step.decided) - (known.decided is None)
+            known.decided, known.traceparent = step.decided[-1], record.headers.get("traceparent")
 
 
 def is_plain(step: Step) -> bool:

@@ -12,11 +12,11 @@ from typing import Any
 import structlog
 
 from agents.session.due import DueList
+from agents.session.rules import DecidedList, Step
 from agents.session.state import Due, SessionState, decode_state, due_of, encode_state
-from agents.session.step import Step
-from agents.session.turn import Tally
+from agents.session.turn import Changed, Tally
 from streams.errors import CodecError
-from streams.hint_request import HintRequest, encode_request
+from streams.hint_request import encode_request
 from streams.metrics import Metrics
 from streams.outbox import NO_HEADERS, Outbox
 from streams.topics import Topics
@@ -68,21 +68,26 @@ class SessionWriting:
             self.table.erase(key)
             self.outbox.put(self.topics.changelog, partition, key, None)
         if step.state is not None:
-            self.keep(key, user, partition, step.state, is_new=is_new)
+            self.keep(partition, key, Changed(user, step.state, is_new))
 
-    def keep(self, key: bytes, user: str, partition: int, state: SessionState, *, is_new: bool) -> None:
+    def keep(self, partition: int, key: bytes, change: Changed) -> None:
         """A user's new state."""
-        data = encode_state(state)
+        data = encode_state(change.state)
         self.table.write(key, data, partition)
         self.outbox.put(self.topics.changelog, partition, key, data)
-        self.metrics.users.inc(is_new)
+        self.metrics.users.inc(change.is_new)
         self.metrics.state_bytes.observe(len(data))
-        self.remember_due(partition, user, state)
+        self.remember_due(partition, change.user, change.state)
 
-    def ask(self, key: bytes, partition: int, request: HintRequest, traceparent: bytes | None) -> None:
-        """A request for a list."""
+    def ask_for(self, partition: int, key: bytes, change: Changed) -> None:
+        """The request for the newest list that was decided, if one was."""
+        if change.decided is not None:
+            self.ask(partition, key, change.decided, change.traceparent)
+
+    def ask(self, partition: int, key: bytes, decided: DecidedList, traceparent: bytes | None) -> None:
+        """A decided list's request."""
         headers = [("traceparent", traceparent)] if traceparent else NO_HEADERS
-        self.outbox.put(self.topics.requests, partition, key, encode_request(request), headers)
+        self.outbox.put(self.topics.requests, partition, key, encode_request(decided.request()), headers)
 
     def count(self, tally: Tally) -> None:
         """What became of a batch's events."""
@@ -92,6 +97,7 @@ class SessionWriting:
             self.metrics.decisions.labels(reason, str(refresh).lower()).inc(count)
         for reason, count in tally.settled.items():
             self.metrics.settled.labels(reason).inc(count)
+        self.metrics.superseded.inc(tally.superseded)
 
     def remember_due(self, partition: int, user: str, state: SessionState) -> None:
         """What the state owes, or when it ends."""

@@ -1,4 +1,4 @@
-"""However events are cut into batches, users end with the states, requests and counts of one at a time."""
+"""However events are cut into batches, users end with the states, lists and counts of one at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents.session.rules import Rules
 from agents.session.state import SessionState, decode_state, encode_state
 from agents.session.step import apply_event
 from agents.session.turn import Turn, is_plain
-from streams.hint_request import encode_request
+from streams.hint_request import decode_request, encode_request
 from streams.received import Received
 from streams.records import BehaviorEvent, Source, decode_event
 from tests.support import LATER_MS, NOON_MS, DigestEncoder, event_json
@@ -60,17 +60,24 @@ class Kept:
     requests: list[bytes] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     written: int = 0
+    superseded: int = 0
 
     def state(self, key: bytes) -> SessionState | None:
         data = self.states.get(key)
         return decode_state(data) if data else None
 
     def write(self, turn: Turn) -> None:
-        changed, requests = turn.taken()
-        for key, change in changed.items():
+        for key, change in turn.taken().items():
+            if change.decided is not None:
+                self.requests.append(encode_request(change.decided.request()))
             self.states[key] = encode_state(change.state)
             self.written += 1
-        self.requests += [encode_request(request) for _, request, _ in requests]
+
+
+def newest(requests: Sequence[bytes]) -> dict[str, bytes]:
+    """What stays of each user's requests, whatever the order between users."""
+    asked = [(decode_request(data), data) for data in requests]
+    return {one.user: data for one, data in sorted(asked, key=lambda pair: pair[0].version)}
 
 
 def one_at_a_time(records: Sequence[Received]) -> Kept:
@@ -101,6 +108,7 @@ def in_batches(records: Sequence[Received], size: Callable[[], int], kept: Kept 
                 kept.requests += [encode_request(request) for request in step.requests]
         kept.write(turn)
         kept.outcomes.update(turn.tally.outcomes)
+        kept.superseded += turn.tally.superseded
         place = end
     return kept
 
@@ -112,7 +120,9 @@ def test_batches_of_any_size_end_where_single_events_end(seed: int) -> None:
     single = one_at_a_time(stream)
     batched = in_batches(stream, lambda: chance.randrange(1, 90))
     assert batched.states == single.states
-    assert batched.requests == single.requests
+    assert newest(batched.requests) == newest(single.requests)
+    assert set(batched.requests) < set(single.requests)
+    assert len(batched.requests) + batched.superseded == len(single.requests)
     assert batched.outcomes == single.outcomes
     assert {"applied", "duplicate", "withdrawn", "deleted"} <= set(single.outcomes)
     assert batched.written < single.written / 2

@@ -80,15 +80,15 @@ def delays_ms(behaviours: Sequence[Behaviour], rules: Rules) -> list[float]:
         state = step.state or state
         refreshed = step.decision is not None and step.decision.refresh
         # What was owed from before does not know this behaviour; the list that it asks for does.
-        for request in step.requests[: len(step.requests) - refreshed]:
-            asked(request.version.as_of_ms)
+        for one in step.decided[: len(step.decided) - refreshed]:
+            asked(one.listed.version.as_of_ms)
         if step.outcome is Outcome.APPLIED:
             waiting.append(place)
         if refreshed:
-            asked(step.requests[-1].version.as_of_ms)
+            asked(step.decided[-1].listed.version.as_of_ms)
     if state is not None and state.owed.due_ms:
-        for request in apply_due(state, USER, state.owed.due_ms, rules).requests:
-            asked(request.version.as_of_ms)
+        for one in apply_due(state, USER, state.owed.due_ms, rules).decided:
+            asked(one.listed.version.as_of_ms)
     return delays
 
 
