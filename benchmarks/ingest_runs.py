@@ -23,6 +23,8 @@ from benchmarks.ingest_work import Stopwatch, given
 from streams.settings import load_settings
 
 POLL_S: Final = 0.01
+WORK_ALONE: Final = "work alone"
+FROM_THE_BEGINNING: Final[dict[str, Any]] = {"auto.offset.reset": "earliest", "enable.auto.commit": False}
 
 
 def aigq() -> None:
@@ -143,8 +145,7 @@ def bare_confluent(*, changelog: bool) -> None:
 
     settings, topics, work = given()
     servers = {"bootstrap.servers": settings.kafka_bootstrap[0], "log_level": 0}
-    group = {"group.id": f"{settings.topic_prefix}bare", "auto.offset.reset": "earliest"}
-    consumer: Any = Consumer(servers | group | {"enable.auto.commit": False})
+    consumer: Any = Consumer(servers | {"group.id": f"{settings.topic_prefix}bare"} | FROM_THE_BEGINNING)
     producer = Producer(servers | {"linger.ms": 20, "acks": "all", "queue.buffering.max.messages": 1_000_000})
     consumer.subscribe([topics.events])
     watch, states = Stopwatch(), dict[bytes, bytes]()
@@ -166,6 +167,28 @@ def bare_confluent(*, changelog: bool) -> None:
                 watch.tell()
         producer.poll(0)
         consumer.commit(asynchronous=True)
+
+
+def work_alone() -> None:
+    """The work without a framework: all events are in memory before the clock starts. No contestant."""
+    from confluent_kafka import Consumer
+
+    settings, topics, work = given()
+    servers = {"bootstrap.servers": settings.kafka_bootstrap[0], "log_level": 0}
+    consumer: Any = Consumer(servers | {"group.id": f"{settings.topic_prefix}alone"} | FROM_THE_BEGINNING)
+    consumer.subscribe([topics.events])
+    watch, states, read = Stopwatch(), dict[bytes, bytes](), list[tuple[bytes, tuple[int, int, int]]]()
+    while len(read) < watch.wanted:
+        for message in consumer.consume(500, 0.5):
+            place = (message.partition(), message.offset(), message.timestamp()[1])
+            read.append((message.value(), place))
+    consumer.close()
+    for value, place in read:
+        applied = work.apply(value, place, states.get)
+        if applied.state is not None:
+            states[applied.key] = applied.state
+        if watch.count():
+            watch.tell()
 
 
 def quix() -> None:
@@ -208,6 +231,7 @@ CONTESTANTS: Final[dict[str, Callable[[], None]]] = {
     "aiokafka, nothing durable": lambda: bare_aiokafka(changelog=False),
     "confluent": lambda: bare_confluent(changelog=True),
     "confluent, nothing durable": lambda: bare_confluent(changelog=False),
+    WORK_ALONE: work_alone,
 }
 
 if __name__ == "__main__":
