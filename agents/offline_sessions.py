@@ -12,7 +12,7 @@ from typing import IO, Any, Final
 
 import orjson
 
-from agents.session.joining import hand_over, take_over
+from agents.session.joining import apply_handover
 from agents.session.state import SessionState, decode_state, encode_state
 from agents.session.step import Outcome, Rules, Step, apply_due, apply_event
 from streams.handover import Handover
@@ -96,12 +96,8 @@ class OfflineSessions:
 
     def _hand_on(self, handover: Handover) -> None:
         """What the topic of hand-overs would carry, at once: here all partitions are at hand."""
-        state = self._state(handover.key)
-        if handover.is_asked:
-            self._asks += 1
-            step = hand_over(state, handover, self._asks, self.rules)
-        else:
-            step = take_over(state, handover, self.rules)
+        self._asks += handover.is_asked
+        step = apply_handover(self._state(handover.key), handover, self._asks, self.rules)
         self._store(handover.key, step)
 
     def _set_aside(self, record: ReplayRecord) -> None:

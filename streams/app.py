@@ -114,7 +114,9 @@ class NearlineApp(faust.App):
     def batched_topic(self, name: str, *, partitions: int) -> Any:
         """A topic whose records come a fetch at a time, as `RecordBatch` messages."""
         self.batched.add(name)
-        return self.topic(name, partitions=partitions, maxsize=WAITING, **RAW)
+        topic: Any = self.topic(name, partitions=partitions, **RAW)
+        topic.maxsize = WAITING  # the argument of that name goes nowhere (0.15.3)
+        return topic
 
     def batched_table(self, name: str, *, partitions: int) -> Any:
         """A table of bytes whose changelog is written by the outbox and read in batches."""

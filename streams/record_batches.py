@@ -76,6 +76,15 @@ class BatchConsumer(aiokafka.Consumer):
                 self._waiting_for_ack.set_result(None)
         return True
 
+    def on_buffer_full(self, tp: TP) -> None:
+        """Never leave out a partition of a batched topic: a full queue holds up the fetcher as it is.
+
+        Faust leaves out those whose message finds the queue nearly full until it is nearly empty, which the
+        one that is left keeps from happening: with four partitions three stood still for seconds (0.15.3).
+        """
+        if tp.topic not in cast(Any, self.app).batched:
+            super().on_buffer_full(tp)
+
     def _ack_range(self, tp: TP, first: int, last: int) -> None:
         begin = max(first, self._committed_offset[tp] or 0)
         known = self._acked_index[tp]

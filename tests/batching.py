@@ -2,7 +2,7 @@
 
 The state of a key is the values it was sent, joined; each batch is written as the session agent writes it.
 Says a JSON line a batch: partition, first and last offset, how many records. A value `fail` raises, `slow`
-waits for a second; `FAIL=0` in the environment lets `fail` pass.
+waits for a second; `FAIL=0` in the environment lets `fail` pass, `PACE` is how long each batch takes (s).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from streams.record_batches import RecordBatch
 from streams.settings import load_settings
 
 FAILS = os.environ.get("FAIL", "1") == "1"
+PACE_S = float(os.environ.get("PACE", "0"))
 
 
 async def count(url: str, prefix: str, events: str, store: str, folder: Path) -> None:
@@ -47,6 +48,7 @@ async def count(url: str, prefix: str, events: str, store: str, folder: Path) ->
 
 async def apply(app: Any, table: Any, batch: RecordBatch) -> None:
     states: dict[bytes, bytes] = {}
+    await asyncio.sleep(PACE_S)
     for record in batch.records:
         if record.value == b"fail" and FAILS:
             raise RuntimeError("told to fail")

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-import orjson
 from faust import StreamT
 
 from agents.session.due import DueList
-from agents.session.joining import hand_over, take_over
-from agents.session.step import Outcome, Rules, Step, apply_due
-from agents.session.turn import Turn, decoded, is_plain
+from agents.session.joining import apply_handover
+from agents.session.step import Rules, Step
+from agents.session.turn import Turn, decoded, decoded_due, is_plain
 from agents.session.writing import SessionWriting
 from streams.app import RAW, NearlineApp, confirmed
 from streams.dead_letters import set_aside
@@ -36,6 +35,7 @@ from streams.topics import SESSION_TABLE, Topics
 
 DUE_EVERY_S: Final = 0.25
 STATES_PER_TURN: Final = 500
+Apply = Callable[[Received, Turn, RecordBatch], Awaitable[None]]
 
 
 class MovedError(Exception):
@@ -55,7 +55,6 @@ class SessionAgent:
     table: Any = None
     writing: SessionWriting = field(init=False)
     requests: Any = None
-    due_topic: Any = None
     handovers: Any = None
     dead_letters: Any = None
 
@@ -64,29 +63,38 @@ class SessionAgent:
         topics, partitions = Topics.of(self.settings), self.settings.partitions
         events = self.app.batched_topic(topics.events, partitions=partitions)
         self.requests = self.app.topic(topics.requests, partitions=partitions, **RAW)
-        self.due_topic = self.app.topic(topics.due, partitions=partitions, **RAW)
+        due = self.app.batched_topic(topics.due, partitions=partitions)
         self.handovers = self.app.topic(topics.handovers, partitions=partitions, **RAW)
         self.dead_letters = self.app.topic(topics.dead_letters, partitions=partitions, **RAW)
         self.table = self.app.batched_table(SESSION_TABLE, partitions=partitions)
         self.writing = SessionWriting(self.table, self.app.outbox, topics, self.due, self.metrics)
         self.app.agent(events, name="session")(self._events)
-        self.app.agent(self.due_topic, name="session-due")(self._dues)
+        self.app.agent(due, name="session-due")(self._dues)
         self.app.agent(self.handovers, name="session-handovers")(self._handovers)
         self.app.timer(DUE_EVERY_S, name="session-due-timer")(self._send_due)
         self.app.on_ready = self._on_ready
 
     async def _events(self, stream: StreamT[bytes]) -> None:
         async for batch in self.app.batches(stream):
+            turn = Turn(self.writing.state_of_event)
             with suppress(MovedError):
-                await self._batch(batch)
+                await self._work(turn, batch, self._event)
+                self.metrics.events.labels("dead_lettered").inc(len(turn.bad))
+                self._observe(turn, batch)
 
-    async def _batch(self, batch: RecordBatch) -> None:
+    async def _dues(self, stream: StreamT[bytes]) -> None:
+        async for batch in self.app.batches(stream):
+            turn = Turn(self.writing.state)
+            with suppress(MovedError):
+                await self._work(turn, batch, self._due)
+                self.writing.count(turn.tally)
+
+    async def _work(self, turn: Turn, batch: RecordBatch, apply: Apply) -> None:
         """Apply a batch and write what it changed. What is awaited meanwhile finds nothing half done."""
-        turn = Turn(self.writing.state_of_event)
         for row in batch.records:
             record = Received.of_record(row)
             try:
-                await self._apply(record, turn, batch)
+                await apply(record, turn, batch)
             except MovedError:
                 raise
             except Exception as error:
@@ -94,20 +102,25 @@ class SessionAgent:
         await self._write(turn, batch)
         for record, problem in turn.bad:
             await set_aside(self.dead_letters, record, problem, self.metrics)
-            self.metrics.events.labels("dead_lettered").inc()
-        self._observe(turn, batch)
 
-    async def _apply(self, record: Received, turn: Turn, batch: RecordBatch) -> None:
+    async def _event(self, record: Received, turn: Turn, batch: RecordBatch) -> None:
         key, event = decoded(record)
         if key in self.in_hand:
-            await self._write(turn, batch)
-            await self._free(key)
+            await self._free(key, turn, batch)
         step = turn.apply(record, key, event, self.rules)
         if not is_plain(step):
             await self._write(turn, batch)
-            await self._store(
-                key, event.person, batch.partition, step, record.headers.get("traceparent"), batch
-            )
+            traceparent = record.headers.get("traceparent")
+            await self._store(key, event.person, batch.partition, step, traceparent, batch)
+
+    async def _due(self, record: Received, turn: Turn, batch: RecordBatch) -> None:
+        key, user, due_ms = decoded_due(record)
+        if key in self.in_hand:
+            await self._free(key, turn, batch)
+        step = turn.settle(record, key, user, due_ms, self.rules)
+        if not is_plain(step):
+            await self._write(turn, batch)
+            await self._store(key, user, batch.partition, step, batch=batch)
 
     async def _write(self, turn: Turn, batch: RecordBatch) -> None:
         """Requests, and once Kafka has them the states: a state never stands without what it decided.
@@ -132,28 +145,13 @@ class SessionAgent:
             self.due.observe(batch.partition, turn.newest_ms, time.monotonic(), more_wait=more_wait)
         self.writing.count(turn.tally)
 
-    async def _dues(self, stream: StreamT[bytes]) -> None:
-        async for event in stream.events():
-            try:
-                user, due_ms = event.key.decode(), int(orjson.loads(event.value)["due_ms"])
-                await self._free(event.key)
-                step = apply_due(self.writing.state(event.key), user, due_ms, self.rules)
-                await self._store(event.key, user, event.message.partition, step)
-                if step.outcome is Outcome.APPLIED:
-                    self.metrics.settled.labels(step.decided[0].listed.reason).inc()
-            except Exception as error:
-                await set_aside(self.dead_letters, Received.of_event(event), error, self.metrics)
-
     async def _handovers(self, stream: StreamT[bytes]) -> None:
         async for event in stream.events():
             try:
                 handover = decode_handover(event.value)
-                await self._free(event.key)
+                await self._wait_for(event.key)
                 state = self.writing.state(event.key)
-                if handover.is_asked:
-                    step = hand_over(state, handover, event.message.offset, self.rules)
-                else:
-                    step = take_over(state, handover, self.rules)
+                step = apply_handover(state, handover, event.message.offset, self.rules)
                 await self._store(event.key, event.key.decode(), event.message.partition, step)
                 self.metrics.handovers.labels(step.outcome).inc()
             except Exception as error:
@@ -197,7 +195,12 @@ class SessionAgent:
                 self.in_hand.pop(key, None)
             held.set()
 
-    async def _free(self, key: bytes) -> None:
+    async def _free(self, key: bytes, turn: Turn, batch: RecordBatch) -> None:
+        """Wait for a key that another agent has in hand; what we have in ours is written before."""
+        await self._write(turn, batch)
+        await self._wait_for(key)
+
+    async def _wait_for(self, key: bytes) -> None:
         """Wait while another agent has the key's state in hand: it is about to store one made from it."""
         while key in self.in_hand:
             await self.in_hand[key].wait()
@@ -214,10 +217,10 @@ class SessionAgent:
         if not self.app.ready:  # partitions are moving: what is due is found again in the states
             return
         for partition, due_ms, user in self.due.pop(time.monotonic()):
-            state = self.writing.state(user.encode())
-            if state is not None and state.due_ms == due_ms:  # else an event settled it
-                value = orjson.dumps({"due_ms": due_ms})
-                await self.due_topic.send(key=user.encode(), value=value, partition=partition)
+            due = self.writing.due_of(user.encode())
+            if due is not None and due.due_ms == due_ms:  # else an event settled it
+                self.writing.remind(partition, user, due_ms)
+        await self.app.outbox.send()
         self.metrics.owed.set(len(self.due))
 
     def _on_ready(self) -> None:

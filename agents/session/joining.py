@@ -33,6 +33,13 @@ def asked_for(event: BehaviorEvent) -> Handover | None:
     return Handover(client, user, event.timestamp) if client != user else None
 
 
+def apply_handover(state: SessionState | None, handover: Handover, place: int, rules: Rules) -> Step:
+    """One step of a hand-over, in whichever partition it is due. place: the record's offset."""
+    if handover.is_asked:
+        return hand_over(state, handover, place, rules)
+    return take_over(state, handover, rules)
+
+
 def hand_over(state: SessionState | None, asked: Handover, place: int, rules: Rules) -> Step:
     """The client's partition gives what it has. place: offset of the request."""
     at_ms = asked.at_ms

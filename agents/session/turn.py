@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import orjson
+
 from agents.session.rules import DecidedList, Outcome, Rules, Step
 from agents.session.state import SessionState
-from agents.session.step import apply_event
+from agents.session.step import apply_due, apply_event
 from streams.errors import EventDecodeError
 from streams.received import Received
 from streams.records import BehaviorEvent, decode_event
@@ -70,14 +72,26 @@ class Turn:
 
     def apply(self, record: Received, key: bytes, event: BehaviorEvent, rules: Rules) -> Step:
         """Apply one event; what can be written later is kept here, the rest is the caller's (`is_plain`)."""
-        known = self.changed.get(key)
-        state = known.state if known is not None else self.stored(key)
+        state = self._state(key)
         step = apply_event(state, event, record.source, rules)
         self.newest_ms = max(self.newest_ms, event.timestamp)
         self.tally.add(step)
         if is_plain(step):
             self._keep(record, key, event.person, step, is_new=state is None)
         return step
+
+    def settle(self, record: Received, key: bytes, user: str, due_ms: int, rules: Rules) -> Step:
+        """The same, for what falls due without an event."""
+        step = apply_due(self._state(key), user, due_ms, rules)
+        for one in step.decided:
+            self.tally.settled[one.listed.reason] += 1
+        if is_plain(step):
+            self._keep(record, key, user, step, is_new=False)
+        return step
+
+    def _state(self, key: bytes) -> SessionState | None:
+        known = self.changed.get(key)
+        return known.state if known is not None else self.stored(key)
 
     def taken(self) -> dict[bytes, Changed]:
         """What is to be written now, by key."""
@@ -114,6 +128,12 @@ class Turn:
 def is_plain(step: Step) -> bool:
     """Whether the step takes nothing away for good: then its state may wait for the others of the batch."""
     return step.handover is None and step.erase is None and not step.ended
+
+
+def decoded_due(record: Received) -> tuple[bytes, str, int]:
+    """The person's key, the person, and when what they are owed fell due. Raises ValueError, KeyError."""
+    key = record.key or b""
+    return key, key.decode(), int(orjson.loads(record.value or b"")["due_ms"])
 
 
 def decoded(record: Received) -> tuple[bytes, BehaviorEvent]:

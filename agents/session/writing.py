@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import structlog
 
 from agents.session.due import DueList
@@ -88,6 +89,10 @@ class SessionWriting:
         """A decided list's request."""
         headers = [("traceparent", traceparent)] if traceparent else NO_HEADERS
         self.outbox.put(self.topics.requests, partition, key, encode_request(decided.request()), headers)
+
+    def remind(self, partition: int, user: str, due_ms: int) -> None:
+        """Tell the due agent that something of the user's falls due."""
+        self.outbox.put(self.topics.due, partition, user.encode(), orjson.dumps({"due_ms": due_ms}))
 
     def count(self, tally: Tally) -> None:
         """What became of a batch's events."""

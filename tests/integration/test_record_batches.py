@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import orjson
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 
 from streams.kafka_auth import client_options
-from streams.record_batches import MAX_RECORDS
+from streams.record_batches import MAX_RECORDS, WAITING
 from tests.shop import Shop, wait_until
 
 STORES = ("memory", "rocksdb")
@@ -162,3 +164,32 @@ def test_a_process_killed_in_the_middle_of_a_batch_has_acknowledged_none_of_it(
     with counter() as run:
         wait_until(lambda: run.records == len(sent), "all of it again", 30)
     assert states(shop) == as_sent(sent)
+
+
+def test_a_slow_agent_finds_bigger_batches_of_every_partition_in_turn(
+    shop: Shop, counter: Callable[..., Counter]
+) -> None:
+    """What it cannot take stays in Kafka, and comes in one fetch; not in a thousand of a record each."""
+    sent = numbered(0, 4_000)
+    with counter(PACE="0.2") as run:
+        run.ready()
+        send_one_by_one(shop, sent)
+        wait_until(lambda: run.records == len(sent), "all records", 60)
+    assert len(run.batches) < len(sent) / 10
+    turns = [one["place"][0] for one in run.batches]
+    for partition in range(shop.settings.partitions):
+        places = [place for place, turn in enumerate(turns) if turn == partition]
+        assert max(after - before for before, after in pairwise(places)) <= 4 * WAITING
+    assert states(shop) == as_sent(sent)
+
+
+def send_one_by_one(shop: Shop, records: list[tuple[bytes, bytes]]) -> None:
+    """Each in a produce request of its own, about a thousand a second."""
+    producer: Any = KafkaProducer(**client_options(shop.settings), linger_ms=0)
+    try:
+        for key, value in records:
+            producer.send(shop.topics.events, key=key, value=value)
+            time.sleep(0.001)
+        producer.flush()
+    finally:
+        producer.close()
