@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, cast
 
 import faust
@@ -124,6 +124,21 @@ class NearlineApp(faust.App):
         self.batched.add(table.changelog_topic_name)
         self.outbox.on_delivered[table.changelog_topic_name] = table.persisted
         return table
+
+    async def batches(self, stream: Any) -> AsyncIterator[RecordBatch]:
+        """A batched topic's messages, one at a time; each is acknowledged when the next is asked for.
+
+        Not if its partition has moved meanwhile, or its agent raised: then it is read again.
+        """
+        async for event in stream.noack().events():
+            batch = event.message
+            self.in_hand.add(batch)
+            try:
+                yield batch
+            finally:
+                self.in_hand.discard(batch)
+            if self.is_current(batch):
+                event.ack()
 
     def is_current(self, batch: RecordBatch) -> bool:
         """Whether the batch's partition is still ours: what is made of it may be written."""

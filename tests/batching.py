@@ -17,7 +17,6 @@ from typing import Any
 import orjson
 
 from streams.app import create_app
-from streams.batch_stream import one_by_one
 from streams.record_batches import RecordBatch
 from streams.settings import load_settings
 
@@ -34,7 +33,7 @@ async def count(url: str, prefix: str, events: str, store: str, folder: Path) ->
     table = app.batched_table("seen", partitions=settings.partitions)
 
     async def agent(stream: Any) -> None:
-        async for batch in one_by_one(app, stream):
+        async for batch in app.batches(stream):
             await apply(app, table, batch)
 
     app.agent(source, name="batching")(agent)

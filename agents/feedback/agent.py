@@ -16,7 +16,6 @@ from faust import StreamT
 from agents.feedback.join import join_feedback
 from streams.app import RAW, NearlineApp
 from streams.backoff import Breaker
-from streams.batch_stream import one_by_one
 from streams.dead_letters import set_aside
 from streams.errors import EventError, StoreError
 from streams.hint_list import HintList
@@ -56,7 +55,7 @@ class FeedbackAgent:
         self.app.agent(events, name="feedback")(self._events)
 
     async def _events(self, stream: StreamT[bytes]) -> None:
-        async for batch in one_by_one(self.app, stream):
+        async for batch in self.app.batches(stream):
             # Most events are no feedback, and parsing each twice would double the work.
             for record in (one for one in batch.records if b"hint_" in (one.value or b"")):
                 if self.app.is_current(batch):  # else it is another's, who reads it again

@@ -1,4 +1,4 @@
-"""What the records that are taken at once change, until it is written: one state a user, however many events.
+"""What the records of one batch change, until it is written: one state a user, however many events.
 
 Pure: states come in by a function, and what is to be written goes out. Each event is applied by
 `step.apply_event`, on the state that the one before it left, so that a batch ends where its events, taken
@@ -27,7 +27,6 @@ class Changed:
     """A user's newest state, the newest list that was decided, and the records that they were made from."""
 
     user: str
-    partition: int
     state: SessionState
     is_new: bool
     records: list[Received] = field(default_factory=list)
@@ -59,24 +58,23 @@ class Tally:
 
 @dataclass(slots=True)
 class Turn:
-    """The unwritten part of what was taken at once. stored: a key's state as it stands in the store, or None.
+    """The unwritten part of one batch. stored: a key's state as it stands in the store, or None.
 
-    newest_ms: of each partition's events so far, by their own time. bad: records that cannot be used, or
-    their state not be written.
+    newest_ms: of the events so far, by their own time. bad: records that cannot be used, or their state not
+    be written.
     """
 
     stored: Callable[[bytes], SessionState | None]
     changed: dict[bytes, Changed] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     bad: list[tuple[Received, Exception]] = field(default_factory=list)
-    newest_ms: dict[int, int] = field(default_factory=dict)
+    newest_ms: int = 0
 
     def apply(self, record: Received, key: bytes, event: BehaviorEvent, rules: Rules) -> Step:
         """Apply one event; what can be written later is kept here, the rest is the caller's (`is_plain`)."""
         state = self._state(key)
         step = apply_event(state, event, record.source, rules)
-        partition = record.source.partition
-        self.newest_ms[partition] = max(self.newest_ms.get(partition, 0), event.timestamp)
+        self.newest_ms = max(self.newest_ms, event.timestamp)
         self.tally.add(step)
         if is_plain(step):
             self._keep(record, key, event.person, step, is_new=state is None)
@@ -119,7 +117,7 @@ class Turn:
             return
         known = self.changed.get(key)
         if known is None:
-            known = self.changed[key] = Changed(user, record.source.partition, step.state, is_new)
+            known = self.changed[key] = Changed(user, step.state, is_new)
         known.state = step.state
         known.records.append(record)
         if step.decided:

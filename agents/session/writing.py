@@ -69,21 +69,21 @@ class SessionWriting:
             self.table.erase(key)
             self.outbox.put(self.topics.changelog, partition, key, None)
         if step.state is not None:
-            self.keep(key, Changed(user, partition, step.state, is_new))
+            self.keep(partition, key, Changed(user, step.state, is_new))
 
-    def keep(self, key: bytes, change: Changed) -> None:
+    def keep(self, partition: int, key: bytes, change: Changed) -> None:
         """A user's new state."""
         data = encode_state(change.state)
-        self.table.write(key, data, change.partition)
-        self.outbox.put(self.topics.changelog, change.partition, key, data)
+        self.table.write(key, data, partition)
+        self.outbox.put(self.topics.changelog, partition, key, data)
         self.metrics.users.inc(change.is_new)
         self.metrics.state_bytes.observe(len(data))
-        self.remember_due(change.partition, change.user, change.state)
+        self.remember_due(partition, change.user, change.state)
 
-    def ask_for(self, key: bytes, change: Changed) -> None:
+    def ask_for(self, partition: int, key: bytes, change: Changed) -> None:
         """The request for the newest list that was decided, if one was."""
         if change.decided is not None:
-            self.ask(change.partition, key, change.decided, change.traceparent)
+            self.ask(partition, key, change.decided, change.traceparent)
 
     def ask(self, partition: int, key: bytes, decided: DecidedList, traceparent: bytes | None) -> None:
         """A decided list's request."""
