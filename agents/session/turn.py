@@ -131,7 +131,10 @@ def is_plain(step: Step) -> bool:
 
 
 def decoded_due(record: Received) -> tuple[bytes, str, int]:
-    """The person's key, the person, and when what they are owed fell due. Raises ValueError, KeyError, TypeError."""
+    """The person's key, the person, and when what they are owed fell due.
+
+    Raises ValueError, KeyError, TypeError.
+    """
     key = record.key or b""
     return key, key.decode(), int(orjson.loads(record.value or b"")["due_ms"])
 
