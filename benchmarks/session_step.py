@@ -147,7 +147,7 @@ def main() -> None:
     figures = [Figure.of(name, "µs", values) for name, values in found.items()]
     few, many = figures[-2:]
     flat = paired(f"{CROWDS[1]:,} to {CROWDS[0]:,} users", many, few, Bar.at_most(FLAT))
-    asked = sum(len(step.requests) for step in kept.steps) / len(kept.steps)
+    asked = sum(len(step.decided) for step in kept.steps) / len(kept.steps)
     note = f"{len(kept.values):,} events, {asked:.2f} hint requests an event."
     finish(Report("session_step", __doc__ or "", figures, [flat], [note]), given)
 

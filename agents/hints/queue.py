@@ -52,7 +52,7 @@ class RequestQueue:
             self._jobs[job.request.user] = job
             return
         self.superseded += 1
-        # Asked again after a crash, the same version may come with a shorter window: the first was exact.
+        # After a crash the same version comes again: the first keeps its place, and its trace.
         is_newer = job.request.version > waiting.request.version
         newer, older = (job, waiting) if is_newer else (waiting, job)
         self._jobs[job.request.user] = replace(newer, since_s=min(job.since_s, waiting.since_s))
