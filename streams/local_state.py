@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, Final
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 import faust
 import structlog
+from faust.streams import _current_event
 from faust.types import TP
 
 from streams.errors import LocalStateError
@@ -21,35 +25,68 @@ log = structlog.get_logger("local_state")
 GUARDED: Final = ("_get", "_set", "_del", "_contains", "apply_changelog_batch", "set_persisted_offset")
 
 
+@dataclass(slots=True, weakref_slot=True)
+class InHand:
+    """As much of the event in hand as Faust's stores look at: where it is from."""
+
+    partition: int
+
+    @property
+    def message(self) -> InHand:
+        """Itself."""
+        return self
+
+
+@contextmanager
+def in_hand(partition: int | None) -> Iterator[None]:
+    """Faust's store on disk takes a key for one of the partition whose event is in hand: this one's, here.
+
+    None: no event is in hand, and the store looks for the key in every partition.
+    """
+    event = None if partition is None else InHand(partition)  # kept: Faust's variable holds it weakly
+    before = _current_event.set(cast(Any, weakref.ref(event)) if event else None)
+    try:
+        yield
+    finally:
+        _current_event.reset(before)
+
+
 class WholeTable(faust.Table[bytes, bytes]):
     """A Faust table that ends the process when its store on disk fails.
 
-    `read`, `write` and `erase` are the local store alone: whoever calls them writes the changelog, too. They
-    are called while an event of the key's partition is in hand, since Faust's stores ask which one it is.
+    `read`, `write` and `erase` are the local store alone: whoever calls them writes the changelog, too.
     """
 
-    def read(self, key: bytes) -> bytes | None:
-        """The value of a key, or None."""
-        value: bytes | None = self.data.get(key)
+    _partition_of: dict[bytes, int] | None = None  # of a store in memory
+
+    def read(self, key: bytes, partition: int | None) -> bytes | None:
+        """The value of a partition's key, or None. partition: None where it is not known."""
+        with self._of(partition):
+            value: bytes | None = self.data.get(key)
         return value
 
     def write(self, key: bytes, value: bytes, partition: int) -> None:
         """Keep a value; the changelog is the caller's."""
-        self.data[key] = value
+        with self._of(partition):
+            self.data[key] = value
         if self._partition_of is not None:  # else the store in memory keeps what is another worker's by now
             self._partition_of[key] = partition
 
-    def erase(self, key: bytes) -> None:
+    def erase(self, key: bytes, partition: int) -> None:
         """Drop a value; the changelog's tombstone is the caller's."""
-        self.data.pop(key, None)
+        with self._of(partition):
+            self.data.pop(key, None)
 
     def persisted(self, partition: int, offset: int) -> None:
         """Kafka has the changelog up to `offset`: a store on disk need not read it again."""
         self.data.set_persisted_offset(TP(self.changelog_topic_name, partition), offset)
 
+    def _of(self, partition: int | None) -> AbstractContextManager[None]:
+        return in_hand(partition) if self._partition_of is None else nullcontext()
+
     def _new_store_by_url(self, url: Any) -> Any:
         store = super()._new_store_by_url(url)
-        self._partition_of: dict[bytes, int] | None = getattr(store, "_key_partition", None)
+        self._partition_of = getattr(store, "_key_partition", None)
         if str(url).startswith("rocksdb"):
             for name in GUARDED:
                 setattr(store, name, or_end(getattr(store, name)))

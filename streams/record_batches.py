@@ -24,6 +24,7 @@ from faust.types.tuples import ack_lock
 
 MAX_RECORDS: Final = 500  # of one message: the loop serves others in between
 WAITING: Final = 4  # messages that wait for their agent: of a fetch of 1 MB each, 4 MB
+FEW: Final = MAX_RECORDS // 2  # of a fetch: a moment later one brings more
 POLL_S: Final = 1.0
 
 
@@ -119,6 +120,8 @@ class BatchConsumer(aiokafka.Consumer):
             if active is None or tp in active or tp in self._buffered_partitions:
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 await self._deliver_records(tp, records)
+        if sum(map(len, fetched.values())) < FEW:
+            await asyncio.sleep(cast(Any, self.app).fetch_pause_s)
 
     async def _seek_back(self, dropped: Mapping[TP, Sequence[Any]]) -> None:
         """To the committed offsets; where nothing was committed yet, to the first record that was read."""

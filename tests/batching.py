@@ -11,12 +11,14 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from streams.app import create_app
+from streams.batch_stream import gathered
 from streams.record_batches import RecordBatch
 from streams.settings import load_settings
 
@@ -33,8 +35,8 @@ async def count(url: str, prefix: str, events: str, store: str, folder: Path) ->
     table = app.batched_table("seen", partitions=settings.partitions)
 
     async def agent(stream: Any) -> None:
-        async for batch in app.batches(stream):
-            await apply(app, table, batch)
+        async for batches in gathered(app, stream):
+            await apply(app, table, batches)
 
     app.agent(source, name="batching")(agent)
     app.on_ready = lambda: say({"ready": len(list(table.data.keys()))})
@@ -46,22 +48,25 @@ async def count(url: str, prefix: str, events: str, store: str, folder: Path) ->
     await app.stop()
 
 
-async def apply(app: Any, table: Any, batch: RecordBatch) -> None:
-    states: dict[bytes, bytes] = {}
+async def apply(app: Any, table: Any, batches: Sequence[RecordBatch]) -> None:
+    states: dict[tuple[int, bytes], bytes] = {}
     await asyncio.sleep(PACE_S)
-    for record in batch.records:
+    for batch, record in ((one, record) for one in batches for record in one.records):
         if record.value == b"fail" and FAILS:
+            say({"failed": True})
             raise RuntimeError("told to fail")
         if record.value == b"slow":
             await asyncio.sleep(1.0)
-        before = states.get(record.key, table.read(record.key) or b"")
-        states[record.key] = before + record.value + b","
-    if app.is_current(batch):
-        for key, state in states.items():
-            table.write(key, state, batch.partition)
-            app.outbox.put(table.changelog_topic_name, batch.partition, key, state)
+        place = batch.partition, record.key
+        before = states.get(place, table.read(record.key, batch.partition) or b"")
+        states[place] = before + record.value + b","
+    if all(app.is_current(batch) for batch in batches):
+        for (partition, key), state in states.items():
+            table.write(key, state, partition)
+            app.outbox.put(table.changelog_topic_name, partition, key, state)
         await app.outbox.send()
-    say({"place": [batch.partition, batch.first, batch.offset], "records": len(batch.records)})
+    for batch in batches:
+        say({"place": [batch.partition, batch.first, batch.offset], "records": len(batch.records)})
 
 
 def say(told: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from faust import StreamT
@@ -16,6 +16,7 @@ from faust import StreamT
 from agents.feedback.join import join_feedback
 from streams.app import RAW, NearlineApp
 from streams.backoff import Breaker
+from streams.batch_stream import gathered
 from streams.dead_letters import set_aside
 from streams.errors import EventError, StoreError
 from streams.hint_list import HintList
@@ -27,6 +28,7 @@ from streams.settings import Settings
 from streams.topics import Topics
 
 log = structlog.get_logger("feedback")
+FETCH_PAUSE_S: Final = 0.1  # nobody waits for an outcome
 
 
 @dataclass(slots=True)
@@ -52,14 +54,16 @@ class FeedbackAgent:
         events = self.app.batched_topic(topics.events, partitions=partitions)
         self.outcomes = self.app.topic(topics.outcomes, partitions=partitions, **RAW)
         self.dead_letters = self.app.topic(topics.dead_letters, partitions=partitions, **RAW)
+        self.app.fetch_pause_s = FETCH_PAUSE_S
         self.app.agent(events, name="feedback")(self._events)
 
     async def _events(self, stream: StreamT[bytes]) -> None:
-        async for batch in self.app.batches(stream):
-            # Most events are no feedback, and parsing each twice would double the work.
-            for record in (one for one in batch.records if b"hint_" in (one.value or b"")):
-                if self.app.is_current(batch):  # else it is another's, who reads it again
-                    await self._record(Received.of_record(record))
+        async for batches in gathered(self.app, stream):
+            for batch in batches:
+                # Most events are no feedback, and parsing each twice would double the work.
+                for record in (one for one in batch.records if b"hint_" in (one.value or b"")):
+                    if self.app.is_current(batch):  # else it is another's, who reads it again
+                        await self._record(Received.of_record(record))
 
     async def _record(self, record: Received) -> None:
         try:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from faust import StreamT
@@ -23,6 +23,7 @@ from agents.session.step import Rules, Step
 from agents.session.turn import Turn, decoded, decoded_due, is_plain
 from agents.session.writing import SessionWriting
 from streams.app import RAW, NearlineApp, confirmed
+from streams.batch_stream import MovedError, check_ours, gathered
 from streams.dead_letters import set_aside
 from streams.erase_request import encode_erase
 from streams.handover import decode_handover, encode_handover
@@ -35,11 +36,8 @@ from streams.topics import SESSION_TABLE, Topics
 
 DUE_EVERY_S: Final = 0.25
 STATES_PER_TURN: Final = 500
-Apply = Callable[[Received, Turn, RecordBatch], Awaitable[None]]
-
-
-class MovedError(Exception):
-    """The batch's partition is being given to somebody: what was made of it is dropped, and made again."""
+Batches = Sequence[RecordBatch]
+Apply = Callable[[Received, Turn, Batches], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -75,73 +73,74 @@ class SessionAgent:
         self.app.on_ready = self._on_ready
 
     async def _events(self, stream: StreamT[bytes]) -> None:
-        async for batch in self.app.batches(stream):
+        async for batches in gathered(self.app, stream):
             turn = Turn(self.writing.state_of_event)
             with suppress(MovedError):
-                await self._work(turn, batch, self._event)
+                await self._work(turn, batches, self._event)
                 self.metrics.events.labels("dead_lettered").inc(len(turn.bad))
-                self._observe(turn, batch)
+                self._observe(turn, batches)
 
     async def _dues(self, stream: StreamT[bytes]) -> None:
-        async for batch in self.app.batches(stream):
+        async for batches in gathered(self.app, stream):
             turn = Turn(self.writing.state)
             with suppress(MovedError):
-                await self._work(turn, batch, self._due)
+                await self._work(turn, batches, self._due)
                 self.writing.count(turn.tally)
 
-    async def _work(self, turn: Turn, batch: RecordBatch, apply: Apply) -> None:
-        """Apply a batch and write what it changed. What is awaited meanwhile finds nothing half done."""
-        for row in batch.records:
+    async def _work(self, turn: Turn, batches: Batches, apply: Apply) -> None:
+        """Apply batches and write what they changed. What is awaited meanwhile finds nothing half done."""
+        for row in chain.from_iterable(batch.records for batch in batches):
             record = Received.of_record(row)
             try:
-                await apply(record, turn, batch)
+                await apply(record, turn, batches)
             except MovedError:
                 raise
             except Exception as error:
                 turn.bad.append((record, error))
-        await self._write(turn, batch)
+        await self._write(turn, batches)
         for record, problem in turn.bad:
             await set_aside(self.dead_letters, record, problem, self.metrics)
 
-    async def _event(self, record: Received, turn: Turn, batch: RecordBatch) -> None:
+    async def _event(self, record: Received, turn: Turn, batches: Batches) -> None:
         key, event = decoded(record)
         if key in self.in_hand:
-            await self._free(key, turn, batch)
+            await self._free(key, turn, batches)
         step = turn.apply(record, key, event, self.rules)
         if not is_plain(step):
-            await self._write(turn, batch)
+            await self._write(turn, batches)
             traceparent = record.headers.get("traceparent")
-            await self._store(key, event.person, batch.partition, step, traceparent, batch)
+            await self._store(key, event.person, record.source.partition, step, traceparent, batches)
 
-    async def _due(self, record: Received, turn: Turn, batch: RecordBatch) -> None:
+    async def _due(self, record: Received, turn: Turn, batches: Batches) -> None:
         key, user, due_ms = decoded_due(record)
         if key in self.in_hand:
-            await self._free(key, turn, batch)
+            await self._free(key, turn, batches)
         step = turn.settle(record, key, user, due_ms, self.rules)
         if not is_plain(step):
-            await self._write(turn, batch)
-            await self._store(key, user, batch.partition, step, batch=batch)
+            await self._write(turn, batches)
+            await self._store(key, user, record.source.partition, step, batches=batches)
 
-    async def _write(self, turn: Turn, batch: RecordBatch) -> None:
+    async def _write(self, turn: Turn, batches: Batches) -> None:
         """Requests, and once Kafka has them the states: a state never stands without what it decided.
 
         After a crash in between, the events come again and decide the same lists with the same versions.
         Raises MovedError: no state was written.
         """
-        if not self.app.is_current(batch):
-            raise MovedError
+        check_ours(self.app, batches)
         changed = turn.taken()
         with self._holding(changed):
-            asked = turn.each(changed, partial(self.writing.ask_for, batch.partition))
-            if not await self.app.outbox.deliver() or not self.app.is_current(batch):
+            asked = turn.each(changed, self.writing.ask_for)
+            if not await self.app.outbox.deliver():
                 raise MovedError
-            turn.each(asked, partial(self.writing.keep, batch.partition))
+            check_ours(self.app, batches)
+            turn.each(asked, self.writing.keep)
         await self.app.outbox.send()
 
-    def _observe(self, turn: Turn, batch: RecordBatch) -> None:
-        more_wait = (self.app.consumer.highwater(batch.tp) or 0) > batch.offset + 1
-        if turn.newest_ms:
-            self.due.observe(batch.partition, turn.newest_ms, time.monotonic(), more_wait=more_wait)
+    def _observe(self, turn: Turn, batches: Batches) -> None:
+        for batch in batches:
+            more_wait = (self.app.consumer.highwater(batch.tp) or 0) > batch.offset + 1
+            if newest_ms := turn.newest_ms.get(batch.partition):
+                self.due.observe(batch.partition, newest_ms, time.monotonic(), more_wait=more_wait)
         self.writing.count(turn.tally)
 
     async def _handovers(self, stream: StreamT[bytes]) -> None:
@@ -149,9 +148,10 @@ class SessionAgent:
             try:
                 handover = decode_handover(event.value)
                 await self._wait_for(event.key)
-                state = self.writing.state(event.key)
+                partition = event.message.partition
+                state = self.writing.state(event.key, partition)
                 step = apply_handover(state, handover, event.message.offset, self.rules)
-                await self._store(event.key, event.key.decode(), event.message.partition, step)
+                await self._store(event.key, event.key.decode(), partition, step)
                 self.metrics.handovers.labels(step.outcome).inc()
             except Exception as error:
                 await set_aside(self.dead_letters, Received.of_event(event), error, self.metrics)
@@ -163,12 +163,12 @@ class SessionAgent:
         partition: int,
         step: Step,
         traceparent: bytes | None = None,
-        batch: RecordBatch | None = None,
+        batches: Batches = (),
     ) -> None:
         """What takes something away for good, and requests, go first and are confirmed; then the state.
 
         After a crash in between, the state that is still there says it again. Raises MovedError for a step of
-        a batch whose partition moved meanwhile.
+        batches of which one's partition moved meanwhile.
         """
         if step.handover is not None or step.erase is not None:
             await self._confirm(key, partition, step)
@@ -177,8 +177,7 @@ class SessionAgent:
                 self.writing.ask(partition, key, decided, traceparent)
             if not await self.app.outbox.deliver():
                 return  # nothing is committed after it, and the worker ends
-            if batch is not None and not self.app.is_current(batch):
-                raise MovedError
+            check_ours(self.app, batches)
             self.writing.store(key, user, partition, step)
         await self.app.outbox.send()
 
@@ -194,9 +193,9 @@ class SessionAgent:
                 self.in_hand.pop(key, None)
             held.set()
 
-    async def _free(self, key: bytes, turn: Turn, batch: RecordBatch) -> None:
+    async def _free(self, key: bytes, turn: Turn, batches: Batches) -> None:
         """Wait for a key that another agent has in hand; what we have in ours is written before."""
-        await self._write(turn, batch)
+        await self._write(turn, batches)
         await self._wait_for(key)
 
     async def _wait_for(self, key: bytes) -> None:
@@ -216,7 +215,7 @@ class SessionAgent:
         if not self.app.ready:  # partitions are moving: what is due is found again in the states
             return
         for partition, due_ms, user in self.due.pop(time.monotonic()):
-            due = self.writing.due_of(user.encode())
+            due = self.writing.due_of(user.encode(), partition)
             if due is not None and due.due_ms == due_ms:  # else an event settled it
                 self.writing.remind(partition, user, due_ms)
         await self.app.outbox.send()

@@ -1,4 +1,4 @@
-"""What the records of one batch change, until it is written: one state a user, however many events.
+"""What the records that are taken at once change, until it is written: one state a user, however many events.
 
 Pure: states come in by a function, and what is to be written goes out. Each event is applied by
 `step.apply_event`, on the state that the one before it left, so that a batch ends where its events, taken
@@ -27,6 +27,7 @@ class Changed:
     """A user's newest state, the newest list that was decided, and the records that they were made from."""
 
     user: str
+    partition: int
     state: SessionState
     is_new: bool
     records: list[Received] = field(default_factory=list)
@@ -58,23 +59,24 @@ class Tally:
 
 @dataclass(slots=True)
 class Turn:
-    """The unwritten part of one batch. stored: a key's state as it stands in the store, or None.
+    """The unwritten part of what was taken at once. stored: the state of a partition's key, or None.
 
-    newest_ms: of the events so far, by their own time. bad: records that cannot be used, or their state not
-    be written.
+    newest_ms: of each partition's events so far, by their own time. bad: records that cannot be used, or
+    their state not be written.
     """
 
-    stored: Callable[[bytes], SessionState | None]
+    stored: Callable[[bytes, int], SessionState | None]
     changed: dict[bytes, Changed] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     bad: list[tuple[Received, Exception]] = field(default_factory=list)
-    newest_ms: int = 0
+    newest_ms: dict[int, int] = field(default_factory=dict)
 
     def apply(self, record: Received, key: bytes, event: BehaviorEvent, rules: Rules) -> Step:
         """Apply one event; what can be written later is kept here, the rest is the caller's (`is_plain`)."""
-        state = self._state(key)
+        partition = record.source.partition
+        state = self._state(key, partition)
         step = apply_event(state, event, record.source, rules)
-        self.newest_ms = max(self.newest_ms, event.timestamp)
+        self.newest_ms[partition] = max(self.newest_ms.get(partition, 0), event.timestamp)
         self.tally.add(step)
         if is_plain(step):
             self._keep(record, key, event.person, step, is_new=state is None)
@@ -82,16 +84,16 @@ class Turn:
 
     def settle(self, record: Received, key: bytes, user: str, due_ms: int, rules: Rules) -> Step:
         """The same, for what falls due without an event."""
-        step = apply_due(self._state(key), user, due_ms, rules)
+        step = apply_due(self._state(key, record.source.partition), user, due_ms, rules)
         for one in step.decided:
             self.tally.settled[one.listed.reason] += 1
         if is_plain(step):
             self._keep(record, key, user, step, is_new=False)
         return step
 
-    def _state(self, key: bytes) -> SessionState | None:
+    def _state(self, key: bytes, partition: int) -> SessionState | None:
         known = self.changed.get(key)
-        return known.state if known is not None else self.stored(key)
+        return known.state if known is not None else self.stored(key, partition)
 
     def taken(self) -> dict[bytes, Changed]:
         """What is to be written now, by key."""
@@ -117,7 +119,7 @@ class Turn:
             return
         known = self.changed.get(key)
         if known is None:
-            known = self.changed[key] = Changed(user, step.state, is_new)
+            known = self.changed[key] = Changed(user, record.source.partition, step.state, is_new)
         known.state = step.state
         known.records.append(record)
         if step.decided:

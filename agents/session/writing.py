@@ -35,9 +35,9 @@ class SessionWriting:
     due: DueList
     metrics: Metrics
 
-    def state(self, key: bytes) -> SessionState | None:
+    def state(self, key: bytes, partition: int) -> SessionState | None:
         """The stored state; None: there is none, or none that can be read."""
-        data = self.table.read(key)
+        data = self.table.read(key, partition)
         if data is None:
             return None
         try:
@@ -46,16 +46,16 @@ class SessionWriting:
             log.warning("state_unreadable", error=error.message)
             return None
 
-    def state_of_event(self, key: bytes) -> SessionState | None:
+    def state_of_event(self, key: bytes, partition: int) -> SessionState | None:
         """The same, for a new event: a user whose state cannot be read starts anew, and is counted."""
-        state = self.state(key)
-        if state is None and self.table.read(key) is not None:
+        state = self.state(key, partition)
+        if state is None and self.table.read(key, partition) is not None:
             self.metrics.dead_letters.labels("bad_state").inc()
         return state
 
-    def due_of(self, key: bytes) -> Due | None:
+    def due_of(self, key: bytes, partition: int | None = None) -> Due | None:
         """What is due for the stored state; None: there is none, or none that can be read."""
-        data = self.table.read(key)
+        data = self.table.read(key, partition)
         try:
             return due_of(data) if data is not None else None
         except CodecError:
@@ -63,27 +63,27 @@ class SessionWriting:
 
     def store(self, key: bytes, user: str, partition: int, step: Step) -> None:
         """The state that one step leaves, or its end."""
-        is_new = self.table.read(key) is None
+        is_new = self.table.read(key, partition) is None
         if step.ended and not is_new:
             self.metrics.users.dec()
-            self.table.erase(key)
+            self.table.erase(key, partition)
             self.outbox.put(self.topics.changelog, partition, key, None)
         if step.state is not None:
-            self.keep(partition, key, Changed(user, step.state, is_new))
+            self.keep(key, Changed(user, partition, step.state, is_new))
 
-    def keep(self, partition: int, key: bytes, change: Changed) -> None:
+    def keep(self, key: bytes, change: Changed) -> None:
         """A user's new state."""
         data = encode_state(change.state)
-        self.table.write(key, data, partition)
-        self.outbox.put(self.topics.changelog, partition, key, data)
+        self.table.write(key, data, change.partition)
+        self.outbox.put(self.topics.changelog, change.partition, key, data)
         self.metrics.users.inc(change.is_new)
         self.metrics.state_bytes.observe(len(data))
-        self.remember_due(partition, change.user, change.state)
+        self.remember_due(change.partition, change.user, change.state)
 
-    def ask_for(self, partition: int, key: bytes, change: Changed) -> None:
+    def ask_for(self, key: bytes, change: Changed) -> None:
         """The request for the newest list that was decided, if one was."""
         if change.decided is not None:
-            self.ask(partition, key, change.decided, change.traceparent)
+            self.ask(change.partition, key, change.decided, change.traceparent)
 
     def ask(self, partition: int, key: bytes, decided: DecidedList, traceparent: bytes | None) -> None:
         """A decided list's request."""

@@ -97,7 +97,7 @@ def in_batches(records: Sequence[Received], size: Callable[[], int], kept: Kept 
     """As the agent does it: what takes something away for good is written at once, after what came before."""
     kept, place = kept or Kept(), 0
     while place < len(records):
-        turn, end = Turn(kept.state), place + size()
+        turn, end = Turn(lambda key, _partition: kept.state(key)), place + size()
         for record in records[place:end]:
             assert record.key is not None
             step = turn.apply(record, record.key, event_of(record), RULES)

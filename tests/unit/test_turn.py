@@ -35,8 +35,12 @@ def owing() -> SessionState:
     return state
 
 
+def turn_on(states: dict[bytes, SessionState]) -> Turn:
+    return Turn(lambda key, _partition: states.get(key))
+
+
 def test_a_due_leaves_the_state_and_the_list_that_it_alone_would_leave() -> None:
-    state, turn = owing(), Turn({KEY: owing()}.get)
+    state, turn = owing(), turn_on({KEY: owing()})
     step = turn.settle(record(0), KEY, "u1", state.owed.due_ms, RULES)
     alone = apply_due(state, "u1", state.owed.due_ms, RULES)
     change = turn.taken()[KEY]
@@ -50,7 +54,7 @@ def test_a_due_leaves_the_state_and_the_list_that_it_alone_would_leave() -> None
 
 
 def test_a_due_that_comes_twice_at_once_asks_once() -> None:
-    state, turn = owing(), Turn({KEY: owing()}.get)
+    state, turn = owing(), turn_on({KEY: owing()})
     for offset in range(2):
         turn.settle(record(offset), KEY, "u1", state.owed.due_ms, RULES)
     assert turn.tally.settled == {"purchase": 1}
@@ -59,7 +63,7 @@ def test_a_due_that_comes_twice_at_once_asks_once() -> None:
 
 
 def test_of_a_users_lists_the_newest_alone_is_asked_for_and_the_others_are_counted() -> None:
-    turn = Turn({}.get)
+    turn = turn_on({})
     for offset in range(4):
         turn.apply(record(offset), KEY, bought(60 * offset, f"text {offset}"), RULES)
     change = turn.taken()[KEY]
@@ -71,7 +75,7 @@ def test_of_a_users_lists_the_newest_alone_is_asked_for_and_the_others_are_count
 
 
 def test_who_cannot_be_written_is_bad_with_all_their_records_and_the_others_are_written() -> None:
-    turn, written = Turn({}.get), list[bytes]()
+    turn, written = turn_on({}), list[bytes]()
     for offset, user in enumerate(["u1", "u2", "u1"]):
         event = event_of(user=user, at_ms=NOON_MS + offset, text="milk", event_id=str(offset))
         turn.apply(record(offset, key=user.encode()), user.encode(), event, RULES)
