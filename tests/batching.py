@@ -1,8 +1,9 @@
 """A process for tests/integration/test_record_batches.py: an agent on a batched topic that counts in a table.
 
-The state of a key is the values it was sent, joined; each batch is written as the session agent writes it.
-Says a JSON line a batch: partition, first and last offset, how many records. A value `fail` raises, `slow`
-waits for a second; `FAIL=0` in the environment lets `fail` pass, `PACE` is how long each batch takes (s).
+The state of a key is the values it was sent, joined; what was taken at once is written as the session agent
+writes it. Says a JSON line a batch: partition, first and last offset, how many records, and in which turn it
+was taken. A value `fail` raises, `slow` waits for a second; `FAIL=0` in the environment lets `fail` pass,
+`PACE` is how long each turn takes, `PAUSE` how long a fetch is put off after one that brought little (s).
 """
 
 from __future__ import annotations
@@ -31,12 +32,18 @@ async def count(url: str, prefix: str, events: str, store: str, folder: Path) ->
         {}, kafka_url=url, topic_prefix=prefix, data_dir=folder, commit_interval_s=0.3, state_store=store
     )
     app = create_app("batching", settings)
+    app.fetch_pause_s = float(os.environ.get("PAUSE", app.fetch_pause_s))
     source = app.batched_topic(events, partitions=settings.partitions)
     table = app.batched_table("seen", partitions=settings.partitions)
 
     async def agent(stream: Any) -> None:
+        turn = 0
         async for batches in gathered(app, stream):
             await apply(app, table, batches)
+            for batch in batches:
+                place = [batch.partition, batch.first, batch.offset]
+                say({"place": place, "records": len(batch.records), "turn": turn})
+            turn += 1
 
     app.agent(source, name="batching")(agent)
     app.on_ready = lambda: say({"ready": len(list(table.data.keys()))})
@@ -65,8 +72,6 @@ async def apply(app: Any, table: Any, batches: Sequence[RecordBatch]) -> None:
             table.write(key, state, partition)
             app.outbox.put(table.changelog_topic_name, partition, key, state)
         await app.outbox.send()
-    for batch in batches:
-        say({"place": [batch.partition, batch.first, batch.offset], "records": len(batch.records)})
 
 
 def say(told: dict[str, Any]) -> None:

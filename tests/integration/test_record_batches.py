@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter as Counted
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,7 +19,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
 from streams.kafka_auth import client_options
-from streams.record_batches import MAX_RECORDS, WAITING
+from streams.record_batches import FEW, MAX_RECORDS, WAITING
 from tests.shop import Shop, wait_until
 
 STORES = ("memory", "rocksdb")
@@ -180,6 +181,34 @@ def test_a_slow_agent_finds_bigger_batches_of_every_partition_in_turn(
     for partition in range(shop.settings.partitions):
         places = [place for place, turn in enumerate(turns) if turn == partition]
         assert max(after - before for before, after in pairwise(places)) <= 4 * WAITING
+    assert states(shop) == as_sent(sent)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_what_waits_of_several_partitions_is_taken_at_once_and_each_state_is_its_partitions(
+    shop: Shop, counter: Callable[..., Counter], store: str
+) -> None:
+    sent = numbered(0, 2_000)
+    with counter(store, PACE="0.2") as run:
+        run.ready()
+        send_one_by_one(shop, sent)
+        wait_until(lambda: run.records == len(sent), "all records", 60)
+    together = Counted(one["turn"] for one in run.batches)
+    assert max(together.values()) > 1
+    assert states(shop) == as_sent(sent)
+
+
+def test_a_fetch_that_brought_little_is_followed_by_a_pause(
+    shop: Shop, counter: Callable[..., Counter]
+) -> None:
+    sent, pause_s = numbered(0, 2_000), 0.2
+    with counter(PAUSE=str(pause_s)) as run:
+        run.ready()
+        began_s = time.monotonic()
+        send_one_by_one(shop, sent)
+        wait_until(lambda: run.records == len(sent), "all records", 60)
+        fetches = 1 + (time.monotonic() - began_s) / pause_s + len(sent) / FEW
+    assert len(run.batches) <= shop.settings.partitions * fetches
     assert states(shop) == as_sent(sent)
 
 
