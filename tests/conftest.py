@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ REDIS_URL_NAME = "AIGQ_TEST_REDIS_URL"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that runs us in the background lets us ignore Ctrl-C, and so would all that we start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "embedded_only: stops or kills a server; skipped when the servers are given by URL"
     )
