@@ -57,8 +57,11 @@ def with_list(state: SessionState, version: Version, reason: Reason, rules: Rule
 
 
 def with_encoder(state: SessionState, rules: Rules) -> SessionState:
-    """Sums of another encoder are made anew from the window; what lies before it is forgotten."""
-    if state.encoder == mark(rules.encoder.name):
+    """Sums of another encoder are made anew from the window; what lies before it is forgotten.
+
+    So are sums of another width: one encoder's name can come with another D, and a state can be damaged.
+    """
+    if state.encoder == mark(rules.encoder.name) and state.interest.sums.shape[1] == rules.encoder.dim:
         return state
     interest = rules.of_all(reversed(state.window.behaviours()))
     listed = state.listed

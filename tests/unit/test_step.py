@@ -204,9 +204,10 @@ def test_a_new_bundle_renews_and_a_new_encoder_rebuilds_the_interest() -> None:
     np.testing.assert_allclose(state.interest.sums, fresh.interest.sums, rtol=1e-4)
 
 
-def test_an_encoder_of_another_width_is_taken_over() -> None:
+@pytest.mark.parametrize("name", ["wide", RULES.encoder.name])
+def test_an_encoder_of_another_width_is_taken_over(name: str) -> None:
     state, _ = run([after(0)])
-    wide = Rules(DigestEncoder(dim=96, name="wide"), "bundle-2")
+    wide = Rules(DigestEncoder(dim=96, name=name), "bundle-2")
     state, [step] = run([after(120, text="bread")], state, first_offset=1, rules=wide)
     assert state and state.interest.sums.shape == (2, 96)
     assert step.requests[0].vectors.shape == (2, 96)
