@@ -12,18 +12,20 @@ from typing import Any
 from streams.app import NearlineApp
 from streams.record_batches import MAX_RECORDS, RecordBatch
 
+Batches = Sequence[RecordBatch]
+
 
 class MovedError(Exception):
     """A batch's partition is being given to somebody: what was made of it is dropped, and made again."""
 
 
-def check_ours(app: NearlineApp, batches: Sequence[RecordBatch]) -> None:
+def check_ours(app: NearlineApp, batches: Batches) -> None:
     """Raises MovedError if the partition of one is not ours any more."""
     if not all(app.is_current(batch) for batch in batches):
         raise MovedError
 
 
-async def gathered(app: NearlineApp, stream: Any) -> AsyncIterator[list[RecordBatch]]:
+async def gathered(app: NearlineApp, stream: Any) -> AsyncIterator[Batches]:
     """What waits of all partitions at once, in the order in which it came, up to about MAX_RECORDS records.
 
     Under a steady load each partition's batches are small, and one trip to Kafka serves them all.

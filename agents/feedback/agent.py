@@ -59,11 +59,11 @@ class FeedbackAgent:
 
     async def _events(self, stream: StreamT[bytes]) -> None:
         async for batches in gathered(self.app, stream):
-            for batch in batches:
-                # Most events are no feedback, and parsing each twice would double the work.
-                for record in (one for one in batch.records if b"hint_" in (one.value or b"")):
-                    if self.app.is_current(batch):  # else it is another's, who reads it again
-                        await self._record(Received.of_record(record))
+            for batch, record in ((one, record) for one in batches for record in one.records):
+                # Most events are no feedback, and parsing each twice would double the work. What is not
+                # current is another's, who reads it again.
+                if b"hint_" in (record.value or b"") and self.app.is_current(batch):
+                    await self._record(Received.of_record(record))
 
     async def _record(self, record: Received) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -23,20 +23,18 @@ from agents.session.step import Rules, Step
 from agents.session.turn import Turn, decoded, decoded_due, is_plain
 from agents.session.writing import SessionWriting
 from streams.app import RAW, NearlineApp, confirmed
-from streams.batch_stream import MovedError, check_ours, gathered
+from streams.batch_stream import Batches, MovedError, check_ours, gathered
 from streams.dead_letters import set_aside
 from streams.erase_request import encode_erase
 from streams.handover import decode_handover, encode_handover
 from streams.metrics import Metrics
 from streams.received import Received
-from streams.record_batches import RecordBatch
 from streams.replay_order import partition_of
 from streams.settings import Settings
 from streams.topics import SESSION_TABLE, Topics
 
 DUE_EVERY_S: Final = 0.25
 STATES_PER_TURN: Final = 500
-Batches = Sequence[RecordBatch]
 Apply = Callable[[Received, Turn, Batches], Awaitable[None]]
 
 
