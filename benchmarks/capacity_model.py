@@ -68,7 +68,7 @@ PLACES: Final = {
     "list_us": ("scale_out", "hints role, a list"),
     "kafka_us": ("scale_out", "Kafka, an event"),
     "redis_us": ("scale_out", "Redis, a list"),
-    "state_bytes": ("memory", "state in the changelog after a year"),
+    "state_bytes": ("memory", "in the changelog, 1 a batch"),
     "worker_bytes": ("recovery", "worker's memory at"),
     "redis_bytes": ("memory", "key in Redis with 3 lists"),
     "records_s": ("recovery", "recovered by aigq"),

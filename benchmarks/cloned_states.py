@@ -24,6 +24,7 @@ from agents.session.state import decode_state, encode_state
 from agents.session.state_parts import Owed
 from benchmarks.running_shop import Sender
 from streams.hint_request import HintRequest, decode_request
+from streams.outbox import BATCH_BYTES
 from streams.replay_order import ordered_records, scan_log
 from streams.settings import Settings, load_settings
 from streams.topics import Topics
@@ -80,7 +81,7 @@ def histories(households: int, settings: Settings | None = None) -> Histories:
 def fill_changelog(settings: Settings, records: Iterator[tuple[bytes, bytes]]) -> None:
     """Write (key, state) to the session changelog, each to the partition of its key's events."""
     sender, topic = (
-        Sender(settings, **{"linger.ms": 50, "batch.size": 1_000_000}),
+        Sender(settings, **{"linger.ms": 50, "batch.size": BATCH_BYTES, "compression.type": "zstd"}),
         Topics.of(settings).changelog,
     )
     for key, state in records:

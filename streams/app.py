@@ -19,7 +19,7 @@ from streams.errors import BrokerError
 from streams.kafka_auth import faust_credentials
 from streams.local_state import WholeTable
 from streams.membership import Membership, fence, hear
-from streams.outbox import Outbox
+from streams.outbox import BATCH_BYTES, Outbox
 from streams.record_batches import MAX_RECORDS, WAITING, BatchTransport, RecordBatch
 from streams.recovery import OrderlyTables
 from streams.settings import Settings
@@ -124,10 +124,11 @@ class NearlineApp(faust.App):
         return topic
 
     def batched_table(self, name: str, *, partitions: int) -> Any:
-        """A table of bytes whose changelog is written by the outbox and read in batches."""
+        """A table of bytes whose changelog is written by the outbox, compressed, and read in batches."""
         table: Any = self.Table(name, partitions=partitions, key_type=bytes, value_type=bytes)
         self.batched.add(table.changelog_topic_name)
         self.outbox.on_delivered[table.changelog_topic_name] = table.persisted
+        self.outbox.compressed.add(table.changelog_topic_name)
         return table
 
     def is_current(self, batch: RecordBatch) -> bool:
@@ -208,7 +209,7 @@ def create_app(name: str, settings: Settings) -> NearlineApp:
         broker_max_poll_records=MAX_RECORDS,
         consumer_auto_offset_reset="earliest",
         producer_linger=0.01,
-        producer_max_batch_size=131_072,
+        producer_max_batch_size=BATCH_BYTES,
         producer_max_request_size=4 * 1024 * 1024,  # a dead letter is its record and more headers
         store=f"{settings.state_store}://",
         datadir=data_dir,

@@ -2,14 +2,14 @@
 
 It is written by the session agent when a refresh is decided and read by the hints agent, on this
 machine or another. Texts were embedded when their events arrived; the request carries the vectors,
-so generation never reads text. Layout: ``AHR2``, header length (u32), JSON header, the int8 vectors (the
-L behaviours, newest first, then the two interests), then the habit entries.
+so generation never reads text. Layout: ``AHR3``, header length (u32), JSON header, the int8 vectors (the
+L behaviours, newest first, then the two interests), then the habit's entries.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
@@ -22,14 +22,14 @@ from streams.limits import Moment, first_problem
 from streams.think_merge import latest_triggers
 from streams.version import Version as Version
 
-MAGIC: Final = b"AHR2"
+MAGIC: Final = b"AHR3"
 INT8_SCALE: Final = 127.0
 ActionCode = Annotated[int, Field(ge=1, le=5)]
 Int8 = npt.NDArray[np.int8]
 Float = npt.NDArray[np.float32]
-# A text's digest, epoch seconds of its last behaviour, and its decayed count then; see agents.session.habit.
-HABIT_ENTRY: Final = np.dtype([("text", "<u4"), ("last_s", "<u4"), ("count", "<f4")])
-HabitEntries = npt.NDArray[np.void]
+# A text's digest, then the hour of its last behaviour and its decayed count: see agents.session.habit.
+HABIT_ENTRY: Final = np.dtype([("text", ">u4"), ("memory", ">u4")])
+HABIT_BYTES: Final = HABIT_ENTRY.itemsize
 
 
 class Behaviour(NamedTuple):
@@ -46,7 +46,7 @@ class HintRequest:
 
     behaviours: newest first, at most L. vectors: (len(behaviours), D) int8, e(text)·127.
     interests: (2, D) int8, the visit's and the shopper's unit interest ·127 (zeros: none yet).
-    habit: (n,) HABIT_ENTRY, what lies before the window, in sum.
+    habit: packed HABIT_ENTRY, what lies before the window, in sum.
     """
 
     user: str
@@ -60,7 +60,7 @@ class HintRequest:
     application: str = ""
     locale: str = ""
     appended_ms: int = 0
-    habit: HabitEntries = field(default_factory=lambda: np.zeros(0, HABIT_ENTRY))
+    habit: bytes = b""
 
     @property
     def trigger(self) -> str:
@@ -95,7 +95,7 @@ def encode_request(request: HintRequest) -> bytes:
             "encoder": request.encoder,
             "behaviours": [[b.action, b.at_ms, b.text] for b in request.behaviours],
             "dim": int(request.interests.shape[1]),
-            "habit": len(request.habit),
+            "habit": len(request.habit) // HABIT_BYTES,
             "application": request.application,
             "locale": request.locale,
             "appended_ms": request.appended_ms,
@@ -108,7 +108,7 @@ def encode_request(request: HintRequest) -> bytes:
             header,
             request.vectors.tobytes(),
             request.interests.tobytes(),
-            request.habit.tobytes(),
+            request.habit,
         )
     )
 
@@ -120,11 +120,10 @@ def decode_request(data: bytes) -> HintRequest:
             raise ValueError("wrong first bytes")
         (length,) = struct.unpack_from("<I", data, 4)
         header = _Header.model_validate_json(data[8 : 8 + length])
-        end = len(data) - header.habit * HABIT_ENTRY.itemsize
+        end = len(data) - header.habit * HABIT_BYTES
         shape = (len(header.behaviours) + 2, header.dim)
         rows = np.frombuffer(data[:end], dtype=np.int8, offset=8 + length).reshape(shape)
-        habit = np.frombuffer(data[end:], HABIT_ENTRY)
-        return header.request(vectors=rows[:-2], interests=rows[-2:], habit=habit)
+        return header.request(vectors=rows[:-2], interests=rows[-2:], habit=data[end:])
     except ValidationError as error:
         raise _refused(first_problem(error)) from error
     except (ValueError, struct.error) as error:

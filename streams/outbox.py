@@ -13,6 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch
+
+BATCH_BYTES: Final = 131_072
 Header = tuple[str, bytes]
 NO_HEADERS: Final[Sequence[Header]] = ()
 
@@ -56,12 +60,14 @@ class Parcel:
 class Outbox:
     """client: the started aiokafka producer. track: told of every future that a commit must wait for.
 
-    on_delivered: topic → told of partition and offset of the last record that Kafka has.
+    on_delivered: topic → told of partition and offset of the last record that Kafka has. compressed: topics
+    whose batches are.
     """
 
     client: Callable[[], Any]
     track: Callable[[asyncio.Future[Any]], None]
     on_delivered: dict[str, Callable[[int, int], None]] = field(default_factory=dict)
+    compressed: set[str] = field(default_factory=set)
     _parcels: list[Parcel] = field(default_factory=list)
     _open: dict[tuple[str, int], Parcel] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -109,12 +115,17 @@ class Outbox:
         return all(not one.cancelled() and one.exception() is None for one in waiting)
 
     def _new_parcel(self, topic: str, partition: int) -> Parcel:
-        builder, delivered = self.client().create_batch(), asyncio.get_running_loop().create_future()
-        parcel = Parcel(topic, partition, builder, delivered, self.on_delivered.get(topic))
+        delivered = asyncio.get_running_loop().create_future()
+        parcel = Parcel(topic, partition, self._builder(topic), delivered, self.on_delivered.get(topic))
         self.track(parcel.delivered)
         self._parcels.append(parcel)
         self._open[topic, partition] = parcel
         return parcel
+
+    def _builder(self, topic: str) -> Any:
+        if topic in self.compressed:
+            return BatchBuilder(BATCH_BYTES, DefaultRecordBatch.CODEC_ZSTD)
+        return self.client().create_batch()
 
     async def _hand_over(self, parcel: Parcel) -> None:
         parcel.builder.close()

@@ -30,7 +30,7 @@ from agents.session.habit import NO_HABIT, with_all
 from agents.session.interest import Interest, InterestPolicy
 from agents.session.step import TextEncoder
 from agents.session.window import Window
-from streams.hint_request import Behaviour, HabitEntries, HintRequest, Version
+from streams.hint_request import Behaviour, HintRequest, Version
 from training.baskets import Basket, household_baskets, logged_baskets
 from training.datasets.complete_journey import HABIT_HALF_LIFE_MS, WHOLE_YEAR, Span
 
@@ -75,7 +75,7 @@ class _State:
 
     interest: Interest
     window: Window = field(default_factory=Window)
-    older: HabitEntries = field(default_factory=lambda: NO_HABIT)
+    older: bytes = NO_HABIT
     habit: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
 
     def after(self, behaviours: list[Behaviour], encoder: TextEncoder) -> _State:

@@ -29,6 +29,7 @@ from agents.erasure.traces import (
 from agents.session.state import decode_state
 from streams.erase_request import EraseRequest
 from streams.errors import BrokerError, CodecError
+from streams.hint_request import HABIT_BYTES
 from streams.hint_store import HintReader
 from streams.kafka_auth import client_options
 from streams.redis_client import connect_redis_sync
@@ -147,7 +148,7 @@ def _known(record: TopicRecord) -> int:
         state = decode_state(record.value or b"")
     except CodecError:
         return 1  # nobody can say that there is nothing
-    return len(state.window) + len(state.habit)
+    return len(state.window) + len(state.habit) // HABIT_BYTES
 
 
 def _gone_by(config: Mapping[str, str], now_ms: int, *, compacted: bool) -> tuple[int | None, str]:

@@ -19,7 +19,7 @@ from agents.erasure.traces import (
     find_people,
     stores_of,
 )
-from agents.session.habit import counts_at
+from agents.session.habit import Entries
 from agents.session.state import SessionState, decode_state
 from agents.session.state_changes import ACTION_BY_NAME
 from streams.errors import CodecError
@@ -61,7 +61,7 @@ def _state(found: Found) -> dict[str, Any] | None:
 
 def state_data(state: SessionState) -> dict[str, Any]:
     """A state in words. habit: the texts themselves are not kept, only 32 bits of each."""
-    counts = counts_at(state.habit, state.interest.at_ms)
+    habit = Entries.of(state.habit)
     return {
         "consent": state.consent,
         "deleted": state.bounds.is_deleted,
@@ -71,10 +71,15 @@ def state_data(state: SessionState) -> dict[str, Any]:
             {"action": ACTION_NAMES[one.action], "at_ms": one.at_ms, "text": one.text} for one in state.window
         ],
         "habit": [
-            {"text_digest": int(entry["text"]), "last_s": int(entry["last_s"]), "count": float(count)}
-            for entry, count in zip(state.habit, counts, strict=True)
+            {"text_digest": text, "last_s": last_s, "count": count}
+            for text, last_s, count in zip(
+                habit.texts.tolist(),
+                habit.last_s.tolist(),
+                habit.counts_at(state.interest.at_ms).tolist(),
+                strict=True,
+            )
         ],
-        "interest_sums": state.interest.sums.tolist(),
+        "interest_sums": state.interest.sums().tolist(),
         "application": state.application,
         "locale": state.locale,
     }

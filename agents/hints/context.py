@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from agents.session.habit import HABIT_HALF_LIFE_S, HABIT_LIMIT, HABIT_WEIGHTS, counts_at, text_digest
+from agents.session.habit import HABIT_HALF_LIFE_S, HABIT_LIMIT, HABIT_WEIGHTS, Entries, text_digest
 from agents.session.window import WINDOW_LIMIT
-from streams.hint_request import HABIT_ENTRY, Behaviour, HintRequest, Int8
+from streams.hint_request import HABIT_BYTES, Behaviour, HintRequest, Int8
 
 Int16 = npt.NDArray[np.int16]
 Int32 = npt.NDArray[np.int32]
@@ -189,17 +189,16 @@ class _Past(NamedTuple):
 
 
 def _past(requests: Sequence[HintRequest], seen: _Seen, index: QueryIndex) -> _Past:
-    kept = np.frombuffer(b"".join(request.habit.tobytes() for request in requests), HABIT_ENTRY)
-    rows, _ = _laid_out([len(request.habit) for request in requests])
+    kept = Entries.of(b"".join(request.habit for request in requests))
+    rows, _ = _laid_out([len(request.habit) // HABIT_BYTES for request in requests])
     as_of_ms = np.array([request.version.as_of_ms for request in requests], np.int64)[rows]
-    older_s = np.maximum(0.0, as_of_ms / 1000 - kept["last_s"])
     recent = HABIT_WEIGHT[seen.actions] * np.exp2(-seen.ages_s / HABIT_HALF_LIFE_S)
-    numbers = index.numbers(np.concatenate([seen.digests, kept["text"].astype(np.int64)]))
+    numbers = index.numbers(np.concatenate([seen.digests, kept.texts]))
     keys = np.concatenate([seen.rows, rows]) << ROW_BITS | numbers
     order = np.argsort(keys, kind="stable")  # so that sums are made in one order, window first
     order = order[numbers[order] >= 0]
     counts, ages_s = (
-        np.concatenate([recent, counts_at(kept, as_of_ms)]),
-        np.concatenate([seen.ages_s, older_s]),
+        np.concatenate([recent, kept.counts_at(as_of_ms)]),
+        np.concatenate([seen.ages_s, kept.ages_s(as_of_ms)]),
     )
     return _Past.of(keys[order], counts[order], ages_s[order])

@@ -17,7 +17,7 @@ from agents.session.rules import Outcome, Rules, Step
 from agents.session.state import MARK_BYTES, SessionState, encode_state
 from agents.session.state_parts import Counts, Listed
 from streams.erase_request import Cause, EraseRequest
-from streams.hint_request import Version
+from streams.hint_request import HABIT_BYTES, Version
 from streams.records import FUTURE_TOLERANCE_MS, BehaviorEvent, Source
 
 NO_MARK: Final = bytes(MARK_BYTES)
@@ -102,7 +102,7 @@ def found_in(state: SessionState) -> dict[str, int]:
     """What of the person the state knew, as counts."""
     return {
         "behaviours": len(state.window),
-        "habit_texts": len(state.habit),
+        "habit_texts": len(state.habit) // HABIT_BYTES,
         "state_bytes": len(encode_state(state)),
     }
 

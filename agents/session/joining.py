@@ -105,14 +105,14 @@ def _with_behaviours(mine: SessionState, theirs: SessionState, rules: Rules, *, 
         if grown is not None:
             mine = grown
         elif whole:  # older than all of a full window: into the sums, as it would have left the window
-            sums = rules.after(mine.interest, behaviour)
-            mine = mine._replace(interest=sums, habit=with_habit(mine.habit, behaviour))
+            interest = rules.after(mine.interest, behaviour)
+            mine = mine._replace(interest=interest, habit=with_habit(mine.habit, behaviour))
     return mine
 
 
 def _with_rest(mine: SessionState, theirs: SessionState, rules: Rules) -> SessionState:
     """With what lies before their window: habit, and its part of the sums."""
-    if not len(theirs.habit) or mine.bounds.not_before_ms:
+    if not theirs.habit or mine.bounds.not_before_ms:
         return mine
     in_window = rules.of_all(reversed(theirs.window.behaviours()))
     rest = theirs.interest.without(in_window, rules.interest)

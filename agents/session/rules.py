@@ -10,16 +10,16 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from agents.session.interest import Interest, InterestPolicy, gain_of
+from agents.session.interest import ACTION_WEIGHTS, Embedded, Interest, InterestPolicy
 from agents.session.refresh import Decision, RefreshPolicy
 from agents.session.state import SessionState
 from agents.session.state_parts import Listed
 from streams.erase_request import EraseRequest
 from streams.handover import Handover
-from streams.hint_request import Behaviour, Float, HintRequest, Int8
+from streams.hint_request import Behaviour, HintRequest, Int8
 
 ERASED_KEPT_MS: Final = 7 * 86_400_000
-GAINS_KEPT: Final = 32_768  # of 256 bytes at D = 64
+TEXTS_KEPT: Final = 32_768  # of 256 bytes at D = 64
 
 
 class TextEncoder(Protocol):
@@ -68,17 +68,17 @@ class Rules:
     refresh: RefreshPolicy = field(default_factory=RefreshPolicy)
     erased_kept_ms: int = ERASED_KEPT_MS
 
-    _gain: Callable[[str, int], Float] = field(init=False, repr=False, compare=False)
+    _embedded: Callable[[str], Embedded] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         embed = self.encoder.embed
-        gain = lru_cache(GAINS_KEPT)(lambda text, action: gain_of(embed(text), action))
-        object.__setattr__(self, "_gain", gain)
+        embedded = lru_cache(TEXTS_KEPT)(lambda text: Embedded.of(embed(text)))
+        object.__setattr__(self, "_embedded", embedded)
 
     def after(self, interest: Interest, behaviour: Behaviour) -> Interest:
         """The interest with one more behaviour."""
-        gain = self._gain(behaviour.text, behaviour.action)
-        return interest.with_gain(gain, behaviour.at_ms, self.interest)
+        weight = ACTION_WEIGHTS[behaviour.action]
+        return interest.with_embedded(self._embedded(behaviour.text), weight, behaviour.at_ms, self.interest)
 
     def of_all(self, behaviours: Iterable[Behaviour]) -> Interest:
         """The interest that these behaviours alone make; the first should be the oldest."""
@@ -101,7 +101,7 @@ class DecidedList(NamedTuple):
 
     @property
     def listed(self) -> Listed:
-        """Version, reason, drift and interests."""
+        """Version, reason and drift."""
         if self.state.listed is None:
             raise AssertionError("the state is the one after the decision")
         return self.state.listed
@@ -119,7 +119,7 @@ class DecidedList(NamedTuple):
             encoder=self.encoder.name,
             behaviours=behaviours,
             vectors=np.array(vectors, np.int8).reshape(-1, self.encoder.dim),
-            interests=listed.units(),
+            interests=self.state.interest.unit(),
             habit=self.state.habit,
             application=self.state.application,
             locale=self.state.locale,

@@ -1,12 +1,12 @@
 """What is kept per user, and its one compact binary form in the Faust table and its changelog.
 
-About 1.5 KB at 32 behaviours and D = 64 (of which 512 bytes are the two sums), at most about 2 KB, and 12
+About 1.2 KB at 32 behaviours and D = 64 (of which 256 bytes are the two sums), at most about 1.7 KB, and 8
 bytes for each text of habit, at most 96 of them.
-Layout: a fixed head, the sums (2·D float32, aligned), the listed interests (2·D int8), offsets, application
-and locale, the window's columns, bounds where there are any, habit. Times are absolute, so what an event
-does not change is copied as it stands.
-Little-endian, but for the window's keys. A first byte of another value is another version: of version 2 the
-parts are put in order, any other is refused, never guessed.
+Layout: a fixed head, the sums' steps (2·D int16, aligned), the visit's interest of the newest list (D int8),
+offsets, application and locale, the window's columns, bounds where there are any, habit. Times are absolute,
+so what an event does not change is copied as it stands.
+Little-endian, but for the window's keys and habit. A first byte of another value is another version, and
+refused, never guessed.
 """
 
 from __future__ import annotations
@@ -20,24 +20,22 @@ import numpy as np
 
 from agents.session.bounds import NO_BOUNDS, Bounds, pack_bounds, unpack_bounds
 from agents.session.habit import NO_HABIT
-from agents.session.interest import Interest
+from agents.session.interest import FULL, VISIT, Interest
 from agents.session.refresh import REASON_CODES
 from agents.session.state_parts import NOT_OWED, Counts, Listed, Owed
-from agents.session.state_version_2 import STATE_VERSION_2, as_version_3
 from agents.session.window import EVENT_ID_BYTES, Window
 from streams.errors import CodecError
-from streams.hint_request import HABIT_ENTRY, HabitEntries, Version
+from streams.hint_request import HABIT_BYTES, Version
 from streams.limits import LAST_MS
 
-STATE_VERSION: Final = 3
+STATE_VERSION: Final = 4
 MARK_BYTES: Final = 8
 
 _LISTED: Final = 2
 _BOUNDED: Final = 4
-_SUM: Final = np.dtype("<f4")
-# The last byte of a float32, most of its exponent, below 2^39: no sum of weighted unit vectors comes near it.
-_SUM_BYTES: Final = bytes(byte for byte in range(256) if byte & 0x7F < (127 + 39) // 2)
-_HEAD: Final = struct.Struct("<BBH q qqBf qB IHIH 8s8s BBH BB")
+_STEP: Final = np.dtype("<i2")
+_COARSEST: Final = 1e12  # no person's sums come near it
+_HEAD: Final = struct.Struct("<BBH q qqBf qB IHIH 8s8s BBH BB ddHH")
 _DUE: Final = struct.Struct("<xBHq21xq29xB")  # of the head: flags, D, newest time, due time, offsets
 _OFFSET: Final = struct.Struct("<Hq")
 
@@ -60,7 +58,7 @@ class SessionState(NamedTuple):
     offsets: dict[int, int] = {}  # noqa: RUF012 - never changed in place
     application: str = ""
     locale: str = ""
-    habit: HabitEntries = NO_HABIT
+    habit: bytes = NO_HABIT
     bounds: Bounds = NO_BOUNDS
 
     @property
@@ -69,8 +67,8 @@ class SessionState(NamedTuple):
         return self.owed.due_ms or self.bounds.ends_ms
 
     def moved(self) -> float:
-        """Drift from the newest list's interests, 0 to 2; 1 without a list."""
-        return self.listed.moved(self.interest.unit()) if self.listed else 1.0
+        """Drift from the newest list's interest, 0 to 2; 1 without a list."""
+        return self.listed.moved(self.interest.unit_of(VISIT)) if self.listed else 1.0
 
 
 class Due(NamedTuple):
@@ -102,7 +100,7 @@ def encode_state(state: SessionState) -> bytes:
     head = _HEAD.pack(
         STATE_VERSION,
         state.consent | (_LISTED if listed else 0) | (_BOUNDED if bounded else 0),
-        state.interest.sums.shape[1],
+        state.interest.dim,
         state.interest.at_ms,
         version.as_of_ms,
         version.offset,
@@ -115,21 +113,23 @@ def encode_state(state: SessionState) -> bytes:
         listed.bundle if listed else b"",
         len(state.offsets),
         len(state.window),
-        len(state.habit),
+        len(state.habit) // HABIT_BYTES,
         len(application),
         len(locale),
+        *state.interest.scales,
+        *state.interest.bounds,
     )
     return b"".join(
         (
             head,
-            state.interest.sums.astype(_SUM, copy=False).tobytes(),
-            listed.interests if listed else b"",
+            state.interest.steps.astype(_STEP, copy=False).tobytes(),
+            listed.visit if listed else b"",
             *[_OFFSET.pack(partition, offset) for partition, offset in state.offsets.items()],
             application,
             locale,
             state.window.pack(),
             pack_bounds(state.bounds) if bounded else b"",
-            state.habit.tobytes(),
+            state.habit,
         )
     )
 
@@ -157,23 +157,20 @@ def _refused(error: Exception) -> CodecError:
 
 
 def _decode(data: bytes) -> SessionState:
-    if data[0] == STATE_VERSION_2:
-        data = as_version_3(data)
     (
         version, flags, dim, at_ms, as_of_ms, offset, reason, moved, due_ms, owed_reason,
         day, lists, minute, events, encoder, bundle, offset_count, window_count, habit_count,
-        application_bytes, locale_bytes,
+        application_bytes, locale_bytes, visit, shopper, visit_bound, shopper_bound,
     ) = _HEAD.unpack_from(data)  # fmt: skip
     if version != STATE_VERSION:
         raise ValueError(f"its version is {version}")
-    place = _HEAD.size + 8 * dim
-    sums = np.frombuffer(data, _SUM, 2 * dim, _HEAD.size).reshape(2, dim)
-    strange = data[_HEAD.size + 3 : place : 4].translate(None, _SUM_BYTES)
+    place = _HEAD.size + 4 * dim
+    steps = np.frombuffer(data, _STEP, 2 * dim, _HEAD.size).reshape(2, dim)
     listed = None
     if flags & _LISTED:
-        interests = data[place : place + 2 * dim]
-        place += 2 * dim
-        listed = Listed(Version(as_of_ms, offset), REASON_CODES[reason], moved, interests, bundle)
+        listed_visit = data[place : place + dim]
+        place += dim
+        listed = Listed(Version(as_of_ms, offset), REASON_CODES[reason], moved, listed_visit, bundle)
     end = place + offset_count * _OFFSET.size
     offsets = dict(_OFFSET.iter_unpack(data[place:end]))
     place, end = end, end + application_bytes
@@ -184,18 +181,20 @@ def _decode(data: bytes) -> SessionState:
     bounds = NO_BOUNDS
     if flags & _BOUNDED:
         bounds, place = unpack_bounds(data, place)
-    habit = np.frombuffer(data, HABIT_ENTRY, habit_count, place)
-    place += habit.nbytes
+    habit = data[place : place + habit_count * HABIT_BYTES]
+    place += habit_count * HABIT_BYTES
     if place != len(data):
         raise ValueError(f"{len(data) - place} bytes too many")
     # A state that can be read but not be written again would make a dead letter of every later event.
-    if strange or not -0.01 <= moved <= 2.01:  # older states have rounding in it
-        raise ValueError("a sum or the drift is no such number")
+    if not (0 <= visit < _COARSEST and 0 <= shopper < _COARSEST and 0 <= moved <= 2):
+        raise ValueError("a sum's scale or the drift is no such number")
+    if max(visit_bound, shopper_bound) > FULL:
+        raise ValueError("a sum's bound is no such number")
     if not (0 <= at_ms <= LAST_MS and 0 <= as_of_ms <= LAST_MS and 0 <= due_ms <= LAST_MS):
         raise ValueError("a time is no such time")
     return SessionState(
         encoder,
-        Interest(sums, at_ms),
+        Interest(steps, (visit, shopper), (visit_bound, shopper_bound), at_ms),
         window,
         listed,
         Owed(due_ms, REASON_CODES[owed_reason]),
@@ -219,7 +218,7 @@ def due_of(data: bytes) -> Due:
             return Due(state.due_ms, is_end, state.interest.at_ms, tuple(state.offsets))
         if not (0 <= newest_ms <= LAST_MS and 0 <= due_ms <= LAST_MS):
             raise ValueError("a time is no such time")
-        place = _HEAD.size + (10 if flags & _LISTED else 8) * dim
+        place = _HEAD.size + (5 if flags & _LISTED else 4) * dim
         offsets = _OFFSET.iter_unpack(data[place : place + count * _OFFSET.size])
         return Due(due_ms, False, newest_ms, tuple([partition for partition, _ in offsets]))
     except (struct.error, ValueError, IndexError) as error:

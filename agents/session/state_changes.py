@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from agents.session.habit import with_all
-from agents.session.interest import ACTION_CODES, Interest
+from agents.session.interest import ACTION_CODES, VISIT, Interest
 from agents.session.refresh import Reason
 from agents.session.rules import Rules
 from agents.session.state import SessionState, mark
@@ -47,10 +47,10 @@ def with_behaviour(
 
 def with_list(state: SessionState, version: Version, reason: Reason, rules: Rules) -> SessionState:
     """The state after a list was asked for: nothing is owed any more."""
-    interests = state.interest.unit()
-    moved = state.listed.moved(interests) if state.listed else 1.0
+    visit = state.interest.unit_of(VISIT)
+    moved = state.listed.moved(visit) if state.listed else 1.0
     return state._replace(
-        listed=Listed(version, reason, moved, interests.tobytes(), mark(rules.bundle)),
+        listed=Listed(version, reason, moved, visit.tobytes(), mark(rules.bundle)),
         owed=NOT_OWED,
         counts=state.counts.with_list(version.as_of_ms),
     )
@@ -61,10 +61,10 @@ def with_encoder(state: SessionState, rules: Rules) -> SessionState:
 
     So are sums of another width: one encoder's name can come with another D, and a state can be damaged.
     """
-    if state.encoder == mark(rules.encoder.name) and state.interest.sums.shape[1] == rules.encoder.dim:
+    if state.encoder == mark(rules.encoder.name) and state.interest.dim == rules.encoder.dim:
         return state
     interest = rules.of_all(reversed(state.window.behaviours()))
     listed = state.listed
     if listed is not None:
-        listed = listed._replace(interests=bytes(2 * rules.encoder.dim))
+        listed = listed._replace(visit=bytes(rules.encoder.dim))
     return state._replace(encoder=mark(rules.encoder.name), interest=interest, listed=listed)

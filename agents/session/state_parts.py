@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from agents.session.interest import VISIT, drift
+from agents.session.interest import drift
 from agents.session.refresh import Reason
 from streams.hint_request import Int8, Version
 
@@ -15,22 +15,17 @@ MINUTE_MS: Final = 60_000
 
 
 class Listed(NamedTuple):
-    """The newest list that was asked for: its version, why, and the interests it was made from."""
+    """The newest list that was asked for: its version, why, and the visit's interest it was made from."""
 
     version: Version
     reason: Reason
     drift: float
-    interests: bytes  # (2, D) int8, as they are stored
+    visit: bytes  # (D,) int8, as it is stored
     bundle: bytes
 
-    def units(self) -> Int8:
-        """The interests, (2, D)."""
-        return np.frombuffer(self.interests, np.int8).reshape(2, -1)
-
-    def moved(self, interests: Int8) -> float:
-        """Drift of other interests, (2, D), from these, 0 to 2."""
-        listed = np.frombuffer(self.interests, np.int8, len(self.interests) // 2)
-        return drift(interests[VISIT], listed)
+    def moved(self, visit: Int8) -> float:
+        """Drift of another interest of a visit, (D,), from this one, 0 to 2."""
+        return drift(visit, np.frombuffer(self.visit, np.int8))
 
 
 class Owed(NamedTuple):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Final
 
+from agents.session.rows import place_of_row
 from streams.hint_request import Behaviour
 
 WINDOW_LIMIT: Final = 32  # L
@@ -74,10 +75,7 @@ class Window:
 
     def holds(self, event_id: bytes) -> bool:
         """Whether the event of that digest is in it."""
-        place = self.event_ids.find(event_id)
-        while place % EVENT_ID_BYTES and place >= 0:  # found across the border of two
-            place = self.event_ids.find(event_id, place + 1)
-        return place >= 0
+        return place_of_row(self.event_ids, event_id, EVENT_ID_BYTES) >= 0
 
     def with_behaviour(
         self, behaviour: Behaviour, event_id: bytes = NO_EVENT_ID

@@ -63,6 +63,33 @@ def test_what_kafka_refuses_is_what_a_commit_is_told_and_the_rest_goes_on(shop: 
     assert delivered == [(1, 0)]
 
 
+def test_a_compressed_topics_records_are_the_same_in_fewer_bytes(shop: Shop) -> None:
+    """Also for a reader that is not of our client's family."""
+    topics = shop.topics.requests, shop.topics.handovers
+    values = [b"a state of somebody, much like the others: %d" % number for number in range(2_000)]
+    sizes: dict[str, int] = dict.fromkeys(topics, 0)
+
+    async def send() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=shop.settings.kafka_bootstrap, acks="all") as producer:
+            hand_over = producer.send_batch
+
+            async def measured(builder: Any, topic: str, **place: Any) -> Any:
+                sizes[topic] += len(builder._build())
+                return await hand_over(builder, topic, **place)
+
+            producer.send_batch = measured
+            outbox = Outbox(lambda: producer, list[asyncio.Future[int]]().append, compressed={topics[0]})
+            for topic in topics:
+                for value in values:
+                    outbox.put(topic, 0, b"k", value)
+            assert await outbox.deliver()
+
+    asyncio.run(send())
+    for topic in topics:
+        assert [record.value for record in shop.records(topic)] == values
+    assert 0 < sizes[topics[0]] < 0.2 * sizes[topics[1]]
+
+
 def test_a_tombstone_is_a_record(shop: Shop) -> None:
     asyncio.run(sent(shop, lambda outbox: outbox.put(shop.topics.requests, 0, b"k", None), "none"))
     (record,) = shop.records(shop.topics.requests)

@@ -110,8 +110,9 @@ def test_a_request_of_another_encoder_is_embedded_anew(bundle: Bundle, requests:
     again = bundle.generator.generate(foreign)
     assert bundle.generator.reembedded == before + len(own)
     wanted = bundle.generator.generate(own)
-    same = [[c.query for c in a] == [c.query for c in b] for a, b in zip(again, wanted, strict=True)]
-    assert sum(same) >= 0.9 * len(own)  # sums in another order may round an interest differently
+    one, other = ([{c.query for c in row} for row in lists] for lists in (again, wanted))
+    shared = sum(len(a & b) for a, b in zip(one, other, strict=True))
+    assert shared >= 0.99 * sum(map(len, other))  # sums in another order may round an interest differently
 
 
 def test_a_foreign_requests_hints_are_ordered_and_explained_in_the_bundles_own_embedding(

@@ -33,7 +33,7 @@ from agents.session.habit import (
 )
 from agents.session.interest import ACTION_CODES
 from agents.session.window import WINDOW_LIMIT
-from streams.hint_request import Behaviour, HintRequest, Version
+from streams.hint_request import HABIT_BYTES, Behaviour, HintRequest, Version
 from streams.records import Action
 
 DIM = 4
@@ -164,7 +164,7 @@ def test_a_shopper_without_a_past_has_none_and_a_full_one_fits() -> None:
     lexicon = [f"thing {number}" for number in range(HABITS + 10)]
     window = tuple(bought(text, DAY_MS) for text in lexicon[:WINDOW_LIMIT])
     full = request_of(window, tuple(bought(text, 40 * DAY_MS) for text in lexicon[WINDOW_LIMIT:]))
-    assert len(full.habit) == HABIT_LIMIT
+    assert len(full.habit) == HABIT_LIMIT * HABIT_BYTES
     rows = context_arrays([full], QueryIndex(lexicon)).habits[0]
     assert (rows[:, 0] > 0).all()
     assert len(set(rows[:, 0].tolist())) == HABITS

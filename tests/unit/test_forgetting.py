@@ -41,7 +41,7 @@ def test_a_deletion_leaves_no_text_no_vector_and_no_time_of_any_behaviour() -> N
     before, _ = run(SHOPPED)
     state, [*_, step] = run([DELETION], before, first=3)
     assert (len(state.window), len(state.habit), state.window.ids()) == (0, 0, ())
-    assert state.interest.sums.size == 0
+    assert state.interest.steps.size == 0
     assert len(encode_state(state)) < 140
     assert all(f"p{s}".encode() not in encode_state(state) for s in (0, 60, 120))
     assert step.erase and step.erase.cause is Cause.USER_DELETE
