@@ -7,7 +7,9 @@ with the load and the watch. First the capacity: slices of the same traffic are 
 next when the one before is worked off, and so are the lists that its cooldowns held back; all events divided
 by the CPU seconds of the worker. Then one open-loop load (`benchmarks.traffic`: real purchases of
 many shoppers, all send times fixed before, sent then whatever becomes of those before) at 30, 60, 90 and
-150 % of it and 60 % again, 20 s on the way up and 25 s kept.
+150 % of it and 60 % again, 20 s on the way up and 25 s kept. Then capacity and the load up to 90 % once more
+with the roles split over two workers, one that makes lists and one for the rest, as a shop runs them that
+wants lists soon.
 
 A list counts by the append time of the event that decided it. Lists that a cooldown's end decided have no
 event; they count from that end, at 60 % and by themselves. `benchmarks.list_watch` sees each list when it can
@@ -23,6 +25,7 @@ import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -43,6 +46,8 @@ from streams.redis_keys import hints_key
 PICTURE: Final = "freshness.png"
 LEVELS: Final = (0.3, 0.6, 0.9, 1.5, 0.6)  # of the capacity
 NAMES: Final = ("30 %", "60 %", "90 %", "150 %", "60 % after")
+SPLIT: Final = (("session", "feedback", "erasure"), ("hints", "think"))
+SPLIT_LEVELS: Final = LEVELS[:3]
 RAMP_S, FLAT_S = 20.0, 25.0
 QUICK_S, QUICK_RATE = 0.5, 60.0
 THIRDS: Final = 3
@@ -85,18 +90,19 @@ def kept_times(levels: Sequence[Level]) -> list[tuple[float, float]]:
     return [(end_s - level.flat_s, end_s) for level, end_s in zip(levels, ends, strict=True)]
 
 
-def figures_of(found: Sequence[Fresh], levels: Sequence[Level]) -> list[Figure]:
+def figures_of(found: Sequence[Fresh], levels: Sequence[Level], prefix: str = "") -> list[Figure]:
     """p50, p99 of each third of the kept time, p99.9 of the whole, for each level."""
     figures = []
-    for name, (from_s, to_s) in zip(NAMES, kept_times(levels), strict=True):
+    for name, (from_s, to_s) in zip(NAMES, kept_times(levels), strict=False):
         step_s = (to_s - from_s) / THIRDS
         parts = [_between(found, from_s + n * step_s, from_s + (n + 1) * step_s) for n in range(THIRDS)]
         parts = [part for part in parts if part]
         for what, share in (("p50", 0.5), ("p99", 0.99)):
             values = [percentile(part, share) for part in parts]
-            figures.append(Figure.of(f"{name} of capacity, {what}", "ms", values, BARS.get((name, what))))
+            title = f"{prefix}{name} of capacity, {what}"
+            figures.append(Figure.of(title, "ms", values, BARS.get((name, what))))
         whole = percentile(_between(found, from_s, to_s), 0.999)
-        figures.append(Figure.of(f"{name} of capacity, p99.9", "ms", [whole]))
+        figures.append(Figure.of(f"{prefix}{name} of capacity, p99.9", "ms", [whole]))
     return figures
 
 
@@ -115,8 +121,8 @@ def recovered_after_s(found: Sequence[Fresh], levels: Sequence[Level]) -> float:
     return max(late, default=-1.0) + 1.0
 
 
-def _after_cooldown(ended: Sequence[Fresh], levels: Sequence[Level]) -> list[Figure]:
-    took = _between(ended, *kept_times(levels)[1])
+def _after_cooldown(shop: Loaded) -> list[Figure]:
+    took = _between(shop.ended, *kept_times(shop.levels)[1])
     return [
         Figure.of(f"{NAMES[1]} of capacity, from a cooldown's end, {what}", "ms", [percentile(took, share)])
         for what, share in (("p50", 0.5), ("p99", 0.99))
@@ -124,53 +130,78 @@ def _after_cooldown(ended: Sequence[Fresh], levels: Sequence[Level]) -> list[Fig
     ]
 
 
-def measure(given: argparse.Namespace, folder: Path) -> Report:
-    """All of it, on servers of its own."""
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A shop after a load. share: lists an event; late_ms: 99 % were sent less late; overtaken: requests."""
+
+    capacity: float
+    rates: list[float]
+    share: float
+    levels: list[Level]
+    plan: Sequence[Planned]
+    seen: list[Seen]
+    found: list[Fresh]
+    ended: list[Fresh]
+    late_ms: float
+    lost: float
+    stale: int
+    overtaken: float
+
+
+def loaded(
+    folder: Path, roles: Sequence[tuple[str, ...]], of_capacity: Sequence[float], given: argparse.Namespace
+) -> Loaded:
+    """Capacity and load of workers with these roles, on servers of their own."""
     ramp_s, flat_s = (QUICK_S, 2 * QUICK_S) if given.quick else (RAMP_S, FLAT_S)
-    with running_shop(folder) as shop:
+    with running_shop(folder, roles) as shop:
         began_s = shop.cpu_s()
         rates, share, before = capacity_of(shop, SLICE_EVENTS // 15 if given.quick else SLICE_EVENTS)
         measured = before / (shop.cpu_s() - began_s)
         capacity = given.capacity or measured
         capacity = min(capacity, QUICK_RATE) if given.quick else capacity
-        levels = [Level(capacity * level, ramp_s, flat_s) for level in LEVELS]
+        levels = [Level(capacity * level, ramp_s, flat_s) for level in of_capacity]
         plan = planned(baskets(), levels, seed=12)
         start_s, seen, sender = run_load(shop, plan, before)
         found, ended = fresh(shop, start_s, seen)
         lost = before + len(plan) - shop.count("aigq_events_total", outcome="applied")
         stale, overtaken = without_newest(shop), shop.count("aigq_requests_superseded_total")
+    late_ms = 1000 * percentile(sender.late_s, 0.99)
+    return Loaded(measured, rates, share, levels, plan, seen, found, ended, late_ms, lost, stale, overtaken)
+
+
+def measure(given: argparse.Namespace, folder: Path) -> Report:
+    """All of it."""
+    one = loaded(folder / "one", ((),), LEVELS, given)
+    split = loaded(folder / "split", SPLIT, SPLIT_LEVELS, given)
     figures = [
-        Figure.of("capacity", "events/CPU s", [measured]),
-        Figure.of("a backlog, until the last list of an event", "events/s", rates),
-        *figures_of(found, levels),
-        *_after_cooldown(ended, levels),
-        Figure.of("oldest list at 150 %", "ms", [max(_between(found, *kept_times(levels)[OVERLOAD]))]),
-        Figure.of("fresh again after the overload", "s", [recovered_after_s(found, levels)]),
-        Figure.of("events lost", "", [lost], Bar.at_most(0)),
-        Figure.of("shoppers without their newest list", "", [stale], Bar.at_most(0)),
+        Figure.of("capacity", "events/CPU s", [one.capacity]),
+        Figure.of("a backlog, until the last list of an event", "events/s", one.rates),
+        *figures_of(one.found, one.levels),
+        *_after_cooldown(one),
+        Figure.of(
+            "oldest list at 150 %", "ms", [max(_between(one.found, *kept_times(one.levels)[OVERLOAD]))]
+        ),
+        Figure.of("fresh again after the overload", "s", [recovered_after_s(one.found, one.levels)]),
+        Figure.of("roles split: capacity", "events/CPU s", [split.capacity]),
+        *figures_of(split.found, split.levels, "roles split: "),
+        Figure.of("events lost", "", [one.lost + split.lost], Bar.at_most(0)),
+        Figure.of("shoppers without their newest list", "", [one.stale + split.stale], Bar.at_most(0)),
     ]
     if given.save:
-        _draw(found, levels)
-    notes = _notes(plan, seen, found, sender, share, overtaken)
+        _draw(one.found, one.levels)
+    notes = [note for arrangement in (one, split) for note in _notes(arrangement)]
     return Report("freshness", __doc__ or "", figures, notes=notes, pictures=[PICTURE])
 
 
-def _notes(
-    plan: Sequence[Planned],
-    seen: Sequence[Seen],
-    found: Sequence[Fresh],
-    sender: Sender,
-    share: float,
-    overtaken: float,
-) -> list[str]:
-    shoppers = len({one.shopper for one in plan})
-    late_ms = 1000 * percentile(sender.late_s, 0.99)
-    by_event, by_cooldown = len(found) / len(plan), 1 - len(found) / max(1, len(seen))
+def _notes(shop: Loaded) -> list[str]:
+    shoppers = len({one.shopper for one in shop.plan})
+    by_event = len(shop.found) / len(shop.plan)
+    by_cooldown = 1 - len(shop.found) / max(1, len(shop.seen))
     return [
-        f"{len(plan):,} events of {shoppers:,} shoppers; {by_event:.1%} of the events decided a list, "
-        f"the end of a cooldown {by_cooldown:.1%} of the {len(seen):,} lists; {overtaken:,.0f} requests were "
-        f"overtaken by newer ones. In the slices that tell the capacity: {share:.2f} lists an event.",
-        f"99 % were sent less than {late_ms:.1f} ms late; freshness begins with the append.",
+        f"{len(shop.plan):,} events of {shoppers:,} shoppers; {by_event:.1%} of the events decided a list, "
+        f"the end of a cooldown {by_cooldown:.1%} of the {len(shop.seen):,} lists; {shop.overtaken:,.0f} "
+        f"requests were overtaken by newer ones. In the slices that tell the capacity: {shop.share:.2f} "
+        f"lists an event. 99 % were sent less than {shop.late_ms:.1f} ms late; time runs from the append."
     ]
 
 
