@@ -97,7 +97,8 @@ def merged(habit: bytes, other: bytes, limit: int = HABIT_LIMIT) -> bytes:
     """Two histories' habit as one; of more than `limit` texts the smallest counts go."""
     for place in range(0, len(other), HABIT_BYTES):
         last_h, count = _memory(other, place)
-        habit = _with(habit, other[place : place + _DIGEST_BYTES], last_h, count, len(habit) + 1)
+        digest = other[place : place + _DIGEST_BYTES]
+        habit = _with(habit, digest, last_h, count, limit + len(other))  # cut when all are in
     while len(habit) > limit * HABIT_BYTES:
         habit = _without_weakest(habit)
     return habit
