@@ -93,7 +93,7 @@ def kept_times(levels: Sequence[Level]) -> list[tuple[float, float]]:
 def figures_of(found: Sequence[Fresh], levels: Sequence[Level], prefix: str = "") -> list[Figure]:
     """p50, p99 of each third of the kept time, p99.9 of the whole, for each level."""
     figures = []
-    for name, (from_s, to_s) in zip(NAMES, kept_times(levels), strict=False):
+    for name, (from_s, to_s) in zip(NAMES[: len(levels)], kept_times(levels), strict=True):
         step_s = (to_s - from_s) / THIRDS
         parts = [_between(found, from_s + n * step_s, from_s + (n + 1) * step_s) for n in range(THIRDS)]
         parts = [part for part in parts if part]

@@ -23,9 +23,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.record.default_records import DefaultRecordBatch
-
 from agents.hints.compose import compose
 from benchmarks.cloned_states import Histories, fill_changelog, histories
 from benchmarks.harness import Bar, Figure
@@ -34,7 +31,7 @@ from benchmarks.report import DOCS, Report, command_line, finish, number
 from streams.embedded.servers import EmbeddedKafka, EmbeddedRedis
 from streams.hint_list import HintList
 from streams.hint_writer import HintWriter
-from streams.outbox import BATCH_BYTES
+from streams.outbox import compressed_batch
 from streams.redis_client import connect_redis, connect_redis_sync
 from streams.redis_keys import hints_key
 from streams.settings import Settings, load_settings
@@ -67,7 +64,12 @@ def measure(folder: Path, households: int, disk_users: int) -> tuple[Report, lis
         Figure.of(STATE, "bytes", [statistics.fmean(sizes)]),
         Figure.of("largest state after a year", "bytes", [max(sizes)]),
         *(
-            Figure.of(f"in the changelog, {together} a batch", "bytes/user", [packed_bytes(known, together)])
+            Figure.of(
+                f"in the changelog, {together} a batch",
+                "bytes/user",
+                [packed_bytes(known, together)],
+                STATE_BAR,
+            )
             for together in TOGETHER
         ),
         Figure.of(ON_DISK, "bytes/user", [disk_bytes(folder, known, disk_users)], STATE_BAR),
@@ -96,7 +98,7 @@ def packed_bytes(known: Histories, together: int) -> float:
     users, packed = list(known.clones(len(known.states))), 0
     random.Random(0).shuffle(users)  # noqa: S311 - neighbours, no secret
     for start in range(0, len(users), together):
-        builder = BatchBuilder(BATCH_BYTES, DefaultRecordBatch.CODEC_ZSTD)
+        builder = compressed_batch()
         for key, state in users[start : start + together]:
             builder.append(timestamp=0, key=key, value=state)
         builder.close()

@@ -56,6 +56,11 @@ class Parcel:
             self.delivered.cancel()
 
 
+def compressed_batch() -> Any:
+    """An empty batch that leaves compressed with zstd; a client of its own would compress all or nothing."""
+    return BatchBuilder(BATCH_BYTES, DefaultRecordBatch.CODEC_ZSTD)
+
+
 @dataclass(slots=True)
 class Outbox:
     """client: the started aiokafka producer. track: told of every future that a commit must wait for.
@@ -123,9 +128,7 @@ class Outbox:
         return parcel
 
     def _builder(self, topic: str) -> Any:
-        if topic in self.compressed:
-            return BatchBuilder(BATCH_BYTES, DefaultRecordBatch.CODEC_ZSTD)
-        return self.client().create_batch()
+        return compressed_batch() if topic in self.compressed else self.client().create_batch()
 
     async def _hand_over(self, parcel: Parcel) -> None:
         parcel.builder.close()
